@@ -77,6 +77,8 @@ async def close(services: Services) -> None:
     services.remote_files.close()
     services.webhook_sender.close()
     await asyncio.to_thread(services.database.close)
+    if services.tracer is not None:
+        await asyncio.to_thread(services.tracer.close)
 
 
 async def renew_leases(services: Services) -> None:

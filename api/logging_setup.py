@@ -7,6 +7,7 @@ logged: the last step before rendering masks them in every text.
 import logging
 import re
 import sys
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import structlog
@@ -16,11 +17,19 @@ from structlog.types import EventDict, Processor
 _KEY = re.compile(r"(bge_live_[0-9A-Za-z]{4})[0-9A-Za-z]+")
 
 
-def set_up(format: Literal["auto", "json", "console"], level: int = logging.INFO) -> None:
-    """Send every log line of this process to stderr in `format`; auto is console on a terminal."""
+def set_up(
+    format: Literal["auto", "json", "console"],
+    level: int = logging.INFO,
+    processors: Sequence[Processor] = (),
+) -> None:
+    """Send every log line of this process to stderr in `format`; auto is console on a terminal.
+
+    `processors` add to each line what is known only where they come from.
+    """
     as_json = format == "json" or (format == "auto" and not sys.stderr.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        *processors,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

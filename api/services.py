@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from api.auth.authenticator import Authenticator
 from api.auth.former_accounts import FormerAddresses
@@ -25,6 +26,9 @@ from api.settings import Settings
 from api.webhooks.sender import WebhookSender
 from billing.timestamps import utc_now
 from ml.backend import Backend
+
+if TYPE_CHECKING:
+    from api.tracing.spans import Tracer
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Services:
     engine: Engine = field(init=False)
     running: RunningWork = field(default_factory=RunningWork)
     metrics: Metrics = field(default_factory=Metrics)
+    tracer: "Tracer | None" = None  # None: nothing is traced
     call_log: CallLog = field(init=False)
     unbilled: UnbilledAdmission = field(default_factory=UnbilledAdmission)
     readiness: Readiness = field(default_factory=Readiness)
@@ -62,12 +67,19 @@ class Services:
         engine = Engine(self.database, self.lease_owner, self.clock, self.engine_policy)
         object.__setattr__(self, "engine", engine)
         object.__setattr__(self, "call_log", CallLog(self.metrics))
-        self.database.observe = self.metrics.observe_transaction
+        self.database.observe = (
+            self.metrics.observe_transaction if self.tracer is None else self._observe_and_trace
+        )
 
     @property
     def guests_storage_bytes(self) -> int:
         """The storage quota of the account that all guests share."""
         return 4 * self.account_storage_bytes
+
+    def _observe_and_trace(self, kind: str, seconds: float) -> None:
+        assert self.tracer is not None
+        self.metrics.observe_transaction(kind, seconds)
+        self.tracer.transaction(kind, seconds)
 
     @classmethod
     def of(

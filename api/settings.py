@@ -4,6 +4,7 @@ Every field is in `.env.example` with its unit and default; a test compares the 
 """
 
 import difflib
+import importlib.util
 import os
 import re
 import secrets
@@ -193,6 +194,9 @@ class Settings(BaseSettings):
         0, ge=0, le=365, description="Free trial of an account's first subscription (days; 0 = none)."
     )
     metrics_token: SecretStr | None = Field(None, description="Bearer token of /metrics; unset: 404.")
+    otlp_endpoint: str | None = Field(
+        None, description="URL of an OpenTelemetry collector (OTLP over HTTP) for traces; unset: none."
+    )
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal.")
 
     @field_validator("public_url")
@@ -207,6 +211,23 @@ class Settings(BaseSettings):
             raise ValueError("must be scheme, host and port only, such as https://images.example.com")
         if not value.isascii() or any(map(str.isspace, value)):
             raise ValueError("must be ASCII without spaces: write other letters of a host as xn--…")
+        return value
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _is_a_collector(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+            raise ValueError("must be a complete URL such as http://127.0.0.1:4318")
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ValueError(
+                "must be scheme, host, port and path only; a collector's key goes into"
+                " OTEL_EXPORTER_OTLP_HEADERS"
+            )
+        if not value.isascii() or any(map(str.isspace, value)):
+            raise ValueError("must be ASCII without spaces")
         return value
 
     @field_validator("contact_email")
@@ -306,6 +327,14 @@ class Settings(BaseSettings):
         if self.secret_key is not None or not self.is_development:
             _ = self.signing_secret
 
+    def refuse_missing_packages(self) -> None:
+        """Raises WrongSettings if a setting needs a library that is not installed."""
+        if self.otlp_endpoint is not None and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+            raise WrongSettings(
+                "BGERASER_OTLP_ENDPOINT needs packages that are not installed; install them with"
+                ' pip install "bgeraser[telemetry]"'
+            )
+
     def warnings(self, host: str) -> list[str]:
         """Warnings for the operator at each start on `host`, one sentence each."""
         found = []
@@ -392,6 +421,13 @@ def is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
     except ValueError:
+        return False
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # One of the packages that it is in.
         return False
 
 

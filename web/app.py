@@ -2,12 +2,11 @@
 
 from fastapi import FastAPI
 
-from api import logging_setup
 from api.http.app import create_api
 from api.settings import Settings
 from web.auth import routes as auth
 from web.auth import visitor
-from web.bootstrap import open_services
+from web.bootstrap import open_server_services
 from web.editor import routes as editor
 from web.gradio import mount as gradio_mount
 from web.plans import routes as plans
@@ -17,10 +16,9 @@ from web.site import routes as site
 def create_app(settings: Settings, bound_host: str = "127.0.0.1") -> FastAPI:
     """Create the application and apply database migrations. The workers start with its lifespan.
 
-    `bound_host` is the host that the server listens on. Raises what `open_services` raises.
+    `bound_host` is the host that the server listens on. Raises what `open_server_services` raises.
     """
-    logging_setup.set_up(settings.log_format)
-    services = open_services(settings)
+    services = open_server_services(settings)
     app = create_api(services, settings, editor.UPLOAD_PLACES, bound_host, visitor.SESSION_COOKIES)
     visitor.install(app, services)
     auth.add_to(app, settings)

@@ -4,10 +4,12 @@ import importlib.util
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from api import logging_setup
 from api.db.database import Database
 from api.db.migrations import upgrade
 from api.images.bucket_storage import BucketAddress, BucketStorage
@@ -41,6 +43,22 @@ def open_services(settings: Settings) -> Services:
         storage,
         _backend(settings),
     )
+
+
+def open_server_services(settings: Settings) -> Services:
+    """As `open_services`, for a process that serves: with its logs and, if they are wanted, traces."""
+    if settings.otlp_endpoint is None:
+        logging_setup.set_up(settings.log_format)
+        return open_services(settings)
+    # Imported here, because only this setting needs their packages.
+    from api.http.app import VERSION
+    from api.tracing import spans
+    from api.tracing.export import TraceExport
+
+    logging_setup.set_up(settings.log_format, processors=[spans.add_ids])
+    services = open_services(settings)
+    export = TraceExport(settings.otlp_endpoint, VERSION)
+    return replace(services, tracer=spans.Tracer(export.provider, export.close))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sqlmodel import Session
 
-from api.calls import admission, call_log, execution, fetch_admission, idempotency
+from api.calls import admission, call_log, call_spans, execution, fetch_admission, idempotency
 from api.calls.account_status import AccountStatus
 from api.calls.admission import Admitted, Joined, Refused, Replayed
 from api.calls.fetch_admission import MayFetch
@@ -41,7 +41,9 @@ async def run(
     """
     waiter = waiter or CallWaiter()
     started_at = services.clock()
-    task = services.running.start(_serve(services, request, waiter, on_progress))
+    task = services.running.start(
+        call_spans.traced(services, request, lambda: _serve(services, request, waiter, on_progress))
+    )
     try:
         result = await asyncio.shield(task)
     except asyncio.CancelledError:

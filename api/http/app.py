@@ -61,6 +61,8 @@ def create_api(
         redoc_url=None,
         lifespan=_lifespan,
         redirect_slashes=False,
+        # FastAPI's own traces have paths and queries, and so the signatures of URLs. Ours: `api.tracing`.
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
     )
     app.state.services = services
     app.state.settings = settings
@@ -89,7 +91,9 @@ def create_api(
     app.add_middleware(ErrorLimit, clock=services.clock, cookies=session_cookies)
     has_tls = services.public_url is not None and services.public_url.startswith("https://")
     cors = Cors(settings.cors_allowed_origins)
-    app.add_middleware(RequestContext, metrics=services.metrics, has_tls=has_tls, cors=cors)
+    app.add_middleware(
+        RequestContext, metrics=services.metrics, has_tls=has_tls, cors=cors, tracer=services.tracer
+    )
     return app
 
 

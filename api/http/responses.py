@@ -138,6 +138,7 @@ def error(request: Request, raised: Exception, data: Any = None) -> Response:
         set_account_status(request, raised.account_status)
         raised = raised.error
     known = as_known_error(raised)
+    request.state.error_code = status_and_code(known)[1]
     if removebg_errors.applies(request.scope.get("path", ""), known):
         status, body = removebg_errors.failure(known)
     else:

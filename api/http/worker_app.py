@@ -26,7 +26,10 @@ def create_worker(services: Services, settings: Settings) -> FastAPI:
     health.add_to(app)
     for kind in (ApiError, HTTPException):
         app.add_exception_handler(kind, _answer_error)
-    app.add_middleware(RequestContext, metrics=services.metrics, has_tls=False, cors=Cors(frozenset()))
+    cors = Cors(frozenset())
+    app.add_middleware(
+        RequestContext, metrics=services.metrics, has_tls=False, cors=cors, tracer=services.tracer
+    )
     return app
 
 

@@ -13,7 +13,7 @@ import structlog
 from pydantic import ValidationError
 from sqlmodel import Session, col, select, update
 
-from api.calls import admission, call_log, execution, idempotency
+from api.calls import admission, call_log, call_spans, execution, idempotency
 from api.calls.admission import LEASE_SECONDS, Admitted
 from api.calls.in_flight import CallWaiter
 from api.calls.types import CallFailed, CallRequest, priority_of
@@ -141,8 +141,23 @@ class JobRunner:
                 return _Pause(_PAUSE_SECONDS_MAX)
             outcome = await services.database.run(lambda session: _claim(session, services, job_id))
             if isinstance(outcome, _Claimed):
-                return await self._run_claimed(outcome)
+                return await self._trace_claimed(outcome)
             return outcome
+
+    async def _trace_claimed(self, claimed: _Claimed) -> _Ended | _Pause:
+        tracer, job = self._services.tracer, claimed.job
+        if tracer is None:
+            return await self._run_claimed(claimed)
+        with tracer.job(
+            job.tool,
+            job_id=job.id,
+            request_id=job.request_id,
+            run=job.runs,
+            batch_id=job.batch_id,
+            batch_item_id=job.batch_item_id,
+            age_seconds=(self._services.clock() - job.created_at).total_seconds(),
+        ):
+            return await self._run_claimed(claimed)
 
     async def _run_claimed(self, claimed: _Claimed) -> _Ended | _Pause:
         services, job = self._services, claimed.job
@@ -155,7 +170,13 @@ class JobRunner:
         reporter = _ProgressReporter(services, job)
         waiter = CallWaiter()
         call = services.running.start(
-            execution.execute(services, request, claimed.admitted, waiter, reporter.receive, settlement)
+            call_spans.traced(
+                services,
+                request,
+                lambda: execution.execute(
+                    services, request, claimed.admitted, waiter, reporter.receive, settlement
+                ),
+            )
         )
         reporting = asyncio.create_task(reporter.run())
         try:
@@ -173,6 +194,8 @@ class JobRunner:
 
     def _after(self, claimed: _Claimed, settlement: "_JobSettlement", error: Exception) -> _Pause:
         """Look again, because the settling transaction may have been lost or overtaken."""
+        if self._services.tracer is not None:
+            self._services.tracer.failed(error)
         if settlement.waits_again:
             seconds = getattr(error, "retry_after_seconds", None) or 1
             return _Pause(min(seconds, _PAUSE_SECONDS_MAX))

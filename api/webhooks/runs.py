@@ -112,7 +112,7 @@ class WebhookRunner:
             *signatures.headers(attempt.message_id, attempt.body, attempt.signing_secrets, made_at),
             ("webhook-event", attempt.event),
         ]
-        outcome = await self._services.webhook_sender.post(attempt.url, headers, attempt.body)
+        outcome = await self._post(attempt, headers)
         while True:
             try:
                 await self._services.database.run(
@@ -129,6 +129,15 @@ class WebhookRunner:
                 status_code=outcome.status_code,
                 problem=outcome.error,
             )
+
+    async def _post(self, attempt: _Attempt, headers: list[tuple[str, str]]) -> AttemptOutcome:
+        sender, tracer = self._services.webhook_sender, self._services.tracer
+        if tracer is None:
+            return await sender.post(attempt.url, headers, attempt.body)
+        with tracer.webhook(attempt.event, attempt.delivery_id, attempt.number + 1) as span:
+            outcome = await sender.post(attempt.url, headers, attempt.body)
+            span.answered(outcome.status_code, outcome.error)
+            return outcome
 
     def _prepare(self, session: Session, delivery_id: str, number: int) -> _Attempt | None:
         statement = (

@@ -77,6 +77,7 @@ TESTED_THROUGH = {
     "api/auth/known_devices.py": "api/auth/test_registration.py",
     "api/auth/tokens.py": "api/auth/test_registration.py",
     "api/background.py": "api/calls/test_leases.py",
+    "api/calls/call_spans.py": "api/tracing/test_spans.py",
     "api/calls/execution.py": "api/calls/test_service.py",
     "api/calls/tool_runner.py": "api/calls/test_service.py",
     "api/http/stored_images.py": "journeys/test_bucket.py",

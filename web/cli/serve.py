@@ -25,6 +25,7 @@ def serve(
     with serving.refusals():
         settings = Settings.load()
         settings.refuse_unsafe_address(host)
+        settings.refuse_missing_packages()
         if check:
             return
         serving.print_warnings(settings, host)

@@ -20,6 +20,7 @@ def worker(
     with serving.refusals():
         settings = Settings.load()
         settings.refuse_unsafe_address(host)
+        settings.refuse_missing_packages()
         serving.print_warnings(settings, host)
         application = _create_app(settings)
     serving.run(
@@ -33,11 +34,9 @@ def worker(
 
 def _create_app(settings: Settings) -> "FastAPI":
     # Imported here, because the other commands do not need them.
-    from api import logging_setup
     from api.durable.engine import EnginePolicy
     from api.http.worker_app import create_worker
-    from web.bootstrap import open_services
+    from web.bootstrap import open_server_services
 
-    logging_setup.set_up(settings.log_format)
-    services = replace(open_services(settings), engine_policy=EnginePolicy.ALWAYS)
+    services = replace(open_server_services(settings), engine_policy=EnginePolicy.ALWAYS)
     return create_worker(services, settings)

@@ -1,10 +1,11 @@
-"""The outermost middleware: request ids, the request log, security headers, CORS and unforeseen errors.
+"""The outermost middleware: request ids, the request log, traces, security headers, CORS, unforeseen errors.
 
 It also refuses invalid URLs, and WebSockets, which no route supports.
 """
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 import structlog
 from fastapi import Request
@@ -18,6 +19,9 @@ from api.http import request_line, responses, streams
 from api.http.cors import Cors
 from api.metrics import Metrics
 from billing.identifiers import new_id
+
+if TYPE_CHECKING:
+    from api.tracing.spans import Tracer
 
 log = structlog.get_logger("api.requests")
 
@@ -37,10 +41,13 @@ class RequestContext:
     `cors` is applied here, so that pages of other origins can read every refusal.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, has_tls: bool, cors: Cors) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, has_tls: bool, cors: Cors, tracer: "Tracer | None" = None
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._cors = cors
+        self._tracer = tracer
         self._headers = dict(_SECURITY_HEADERS)
         if has_tls:
             self._headers["Strict-Transport-Security"] = "max-age=31536000"
@@ -59,6 +66,10 @@ class RequestContext:
         began = time.perf_counter()
         status = 0
         received = scope  # the one that the server's protocol looks at
+        tracer = self._tracer
+        span = None
+        if tracer is not None:
+            span = tracer.begin_request(scope["method"], scope["headers"], request_id)
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -108,6 +119,9 @@ class RequestContext:
                 ms=round(seconds * 1000),
                 client=scope["client"][0] if scope.get("client") else None,
             )
+            if span is not None:
+                declared = getattr(scope.get("route"), "path", None)
+                span.end(declared, status, scope["state"].get("error_code"))
 
 
 async def _refuse_websocket(scope: Scope, send: Send) -> None:

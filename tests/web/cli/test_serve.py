@@ -30,6 +30,17 @@ def run_command(tmp_path: Path, *command: str, **settings: str) -> subprocess.Co
     )
 
 
+def run_python(tmp_path: Path, script: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("BGERASER_")}
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment | {"BGERASER_DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
@@ -53,6 +64,10 @@ def run_command(tmp_path: Path, *command: str, **settings: str) -> subprocess.Co
         ),
         ({"BGERASER_SMTP_URL": "smtp://a:planted@127.0.0.1"}, "BGERASER_SMTP_URL needs BGERASER_PUBLIC_URL"),
         (PUBLIC | SECRET | {"BGERASER_DEVELOPMENT": "true"}, "BGERASER_DEVELOPMENT=true contradicts"),
+        ({"BGERASER_OTLP_ENDPOINT": "127.0.0.1:4318"}, "BGERASER_OTLP_ENDPOINT must be a complete URL"),
+        ({"BGERASER_OTLP_ENDPOINT": "grpc://127.0.0.1:4317"}, "BGERASER_OTLP_ENDPOINT must be a complete"),
+        ({"BGERASER_OTLP_ENDPOINT": "http://a:planted@127.0.0.1"}, "OTEL_EXPORTER_OTLP_HEADERS"),
+        ({"BGERASER_OTLP_ENDPOINT": "http://127.0.0.1/?key=planted"}, "OTEL_EXPORTER_OTLP_HEADERS"),
     ],
 )
 def test_an_invalid_setting_is_named(
@@ -151,6 +166,34 @@ def test_development_beyond_this_machine_warns_at_each_start(tmp_path: Path) -> 
         done = run_command(tmp_path, "serve", "--host", "0.0.0.0", "--port", "0", **settings)
         warning, _ = done.stderr.splitlines()
         assert warning.startswith("bgeraser warning: BGERASER_DEVELOPMENT=true")
+
+
+@pytest.mark.parametrize("missing", ["opentelemetry.exporter", "opentelemetry.exporter.otlp.proto.http"])
+@pytest.mark.parametrize("command", [["serve"], ["serve", "--check"], ["worker"]])
+def test_traces_without_their_packages_are_refused(
+    monkeypatch: pytest.MonkeyPatch, command: list[str], missing: str
+) -> None:
+    monkeypatch.setenv("BGERASER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
+    for name in [name for name in sys.modules if name.startswith(missing)]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    done = CliRunner().invoke(main.app, command)
+    assert done.exit_code == 1
+    (sentence,) = done.stderr.splitlines()
+    assert sentence == (
+        "bgeraser cannot start: BGERASER_OTLP_ENDPOINT needs packages that are not installed; install them"
+        ' with pip install "bgeraser[telemetry]"'
+    )
+
+
+def test_without_the_setting_nothing_of_opentelemetrys_sdk_is_loaded(tmp_path: Path) -> None:
+    script = (
+        "import sys; from api.settings import Settings; from web.app import create_app;"
+        " create_app(Settings(_env_file=None));"
+        " print([name for name in sys.modules if name.startswith(('opentelemetry.sdk', 'api.tracing'))])"
+    )
+    done = run_python(tmp_path, script)
+    assert done.stdout == "[]\n", done.stderr
 
 
 def test_a_misspelled_setting_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Traces for an OpenTelemetry collector. Imported only when `BGERASER_OTLP_ENDPOINT` is set."""
