@@ -9,7 +9,7 @@ COPY web web
 COPY api api
 COPY ml ml
 COPY billing billing
-RUN pip install .
+RUN pip install "./[telemetry]"
 
 FROM python:3.11-slim-bookworm
 # npm is not in the image: `models pull` brings one by pip for as long as it pulls.
