@@ -27,6 +27,8 @@ class ReceivedSpan:
     kind: str  # SERVER, CLIENT, INTERNAL
     attributes: dict[str, Any]
     is_error: bool
+    #: Texts: of exceptions, in what was recorded of them, and of the status.
+    texts: tuple[str, ...]
     began: int
     ended: int
     #: What the process says about itself.
@@ -121,6 +123,7 @@ def _spans_of(request: ExportTraceServiceRequest) -> Iterator[ReceivedSpan]:
                     Span.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_"),
                     {each.key: _value(each.value) for each in span.attributes},
                     span.status.code == Status.STATUS_CODE_ERROR,
+                    (*(str(event) for event in span.events), *filter(None, [span.status.message])),
                     span.start_time_unix_nano,
                     span.end_time_unix_nano,
                     resource,

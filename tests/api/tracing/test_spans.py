@@ -312,6 +312,7 @@ def test_nothing_that_a_caller_wrote_reaches_the_collector(
     with traced.client(customer) as client:
         image = {"image": (FILE_NAME, small_picture(), "image/png")}
         called = client.post("/api/tools/crop", files=image, data={"width": "7"})
+        failed = client.post("/api/tools/crop", files=image, data={"x": "0", "width": "9", "height": "90000"})
         refused = client.post(
             "/api/tools/generative-fill", files=image, data={"prompt": PROMPT, "surplus": "planted-value"}
         )
@@ -326,17 +327,20 @@ def test_nothing_that_a_caller_wrote_reaches_the_collector(
         damaged = client.get(image_url + "tampered")
         page = client.get("/app/planted?token=planted")
         signing_up = client.post("/signup", data={"email": "planted@example.org", "password": "planted-pw"})
-    assert (called.status_code, refused.status_code, accepted.status_code) == (200, 422, 202)
+    statuses = [response.status_code for response in (called, failed, refused, accepted)]
+    assert statuses == [200, 422, 422, 202]
     webhook = collector.first(name="webhook", **{"bgeraser.event": "job.succeeded"})
     assert (webhook.kind, webhook.parent_id) == ("CLIENT", "")
     assert webhook.attributes["error.type"] == "HOST_REFUSED"
     assert webhook.attributes["bgeraser.attempt"] == 1
-    for response in (called, refused, accepted, damaged, page, signing_up):
+    for response in (called, failed, refused, accepted, damaged, page, signing_up):
         collector.request_span(request_id_of(response))
     image_id = called.json()["data"]["imageId"]
     signature = httpx.URL(image_url).params["sig"]
     content = b"".join(collector.bodies)
     assert request_id_of(called).encode() in content
+    # The text of an exception may repeat what a caller sent.
+    assert [span.name for span in collector.spans if span.texts] == []
     # No library sends spans of its own.
     assert {span.scope for span in collector.spans} == {"bgeraser"}
     for secret in (
