@@ -51,9 +51,7 @@ def main(report: Report) -> None:
             found[f"ray {count}"].per_second,
             floor=found[f"local {count}"].per_second,
         )
-    ratios = {
-        kind: found[f"{kind} 2"].per_second / found[f"{kind} 1"].per_second for kind in ("ray", "local")
-    }
+    ray, local = (found[f"{kind} 2"].per_second / found[f"{kind} 1"].per_second for kind in ("ray", "local"))
     section.note(
         f"Two replicas make {ray:.2f} times as many images a second as one; two worker processes"
         f" {local:.2f} times (bar: 1.7)."
