@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ml.backend import BackendState
+from ml.backend import BackendState, Priority
 from ml.statistics import BOUNDS_SECONDS, Durations, Snapshot
 
 _DATABASE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 25)
@@ -30,8 +30,9 @@ class Metrics:
         )
         self._calls = Counter(
             "bgeraser_calls",
-            "Calls of tools by their HTTP status: direct ones, jobs and billed runs of the editor.",
-            ("tool", "status"),
+            "Calls of tools by HTTP status, on paid and free plans: direct ones, jobs and billed runs of"
+            " the editor.",
+            ("tool", "status", "plan"),
             registry=registry,
         )
         self._credits = Counter(
@@ -61,11 +62,11 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def count_call(self, tool: str, status: int) -> None:
-        self._calls.labels(tool, str(status)).inc()
+    def count_call(self, tool: str, status: int, plan: Priority) -> None:
+        self._calls.labels(tool, str(status), plan.value).inc()
 
-    def count_credits(self, plan: str, credits: int) -> None:
-        self._credits.labels(plan).inc(credits)
+    def count_credits(self, plan: Priority, credits: int) -> None:
+        self._credits.labels(plan.value).inc(credits)
 
     def observe_transaction(self, kind: str, seconds: float) -> None:
         """`kind`: read or write."""
@@ -85,7 +86,7 @@ class _BackendMetrics(Collector):
     """What the backend has counted itself."""
 
     def __init__(self) -> None:
-        self.statistics = Snapshot({}, {}, {}, {})
+        self.statistics = Snapshot({}, {}, {}, {}, {})
 
     def collect(self) -> Iterator[Metric]:
         found = self.statistics
@@ -113,6 +114,14 @@ class _BackendMetrics(Collector):
         for worker, size_bytes in found.worker_memory_bytes.items():
             memory.add_metric((worker,), size_bytes)
         yield memory
+        engines = GaugeMetricFamily(
+            "bgeraser_engine_memory_bytes",
+            "Memory that a loaded engine counts for in its worker's budget.",
+            labels=("worker", "engine"),
+        )
+        for names, size_bytes in found.engine_memory_bytes.items():
+            engines.add_metric(names, size_bytes)
+        yield engines
 
 
 def _histogram(

@@ -45,6 +45,7 @@ class Snapshot:
     stages: Mapping[tuple[str, str], Durations]
     worker_ends: Mapping[WorkerEnd, int]
     worker_memory_bytes: Mapping[str, int]
+    engine_memory_bytes: Mapping[tuple[str, str], int]  # by worker and engine
 
 
 class Statistics:
@@ -68,11 +69,16 @@ class Statistics:
         with self._lock:
             self._worker_ends[why] += 1
 
-    def snapshot(self, worker_memory_bytes: Mapping[str, int]) -> Snapshot:
+    def snapshot(
+        self,
+        worker_memory_bytes: Mapping[str, int],
+        engine_memory_bytes: Mapping[tuple[str, str], int],
+    ) -> Snapshot:
         with self._lock:
             return Snapshot(
                 {key: each.copy() for key, each in self._waits.items()},
                 {key: each.copy() for key, each in self._stages.items()},
                 dict(self._worker_ends),
                 worker_memory_bytes,
+                engine_memory_bytes,
             )

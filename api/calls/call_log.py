@@ -22,6 +22,7 @@ from api.calls.types import CallRequest
 from api.db.database import Database
 from api.errors import status_and_code
 from api.metrics import Metrics
+from ml.backend import Priority
 
 WRITE_EVERY_SECONDS = 1.0
 KEPT = timedelta(days=400)
@@ -48,9 +49,9 @@ class CallLog:
         self._metrics = metrics
         self._queue: deque[dict[str, object]] = deque(maxlen=_QUEUE_MAX)
 
-    def enqueue(self, record: CallRecord) -> None:
-        """Write the row with the next batch."""
-        self._metrics.count_call(record.tool, record.status_code)
+    def enqueue(self, record: CallRecord, plan: Priority) -> None:
+        """Write the row with the next batch. `plan` is the priority of the account's plan."""
+        self._metrics.count_call(record.tool, record.status_code, plan)
         self._queue.append(record.model_dump())
 
     async def write(self, database: Database) -> None:

@@ -138,8 +138,8 @@ async def _work_and_charge(
         return CompletedCall(data, body, image.id, picture, data["creditsRemaining"])
 
     completed = await services.database.run(settle)
-    services.metrics.count_call(request.tool.name, 200)
-    services.metrics.count_credits(request.priority.value, CREDITS_PER_CALL)
+    services.metrics.count_call(request.tool.name, 200, request.priority)
+    services.metrics.count_credits(request.priority, CREDITS_PER_CALL)
     return completed
 
 

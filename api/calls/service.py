@@ -54,7 +54,8 @@ async def run(
             _log_failure(services, request, error, started_at)
         raise
     if result.is_replay:
-        services.call_log.enqueue(call_log.replayed(request, result.status, started_at, services.clock()))
+        replay = call_log.replayed(request, result.status, started_at, services.clock())
+        services.call_log.enqueue(replay, request.priority)
     return result
 
 
@@ -83,7 +84,8 @@ async def admit_fetch(services: Services, request: CallRequest) -> AccountStatus
     if isinstance(outcome, MayFetch):
         return account_status
     result = await _replay(outcome.replay_id, outcome.answer, account_status)
-    services.call_log.enqueue(call_log.replayed(request, result.status, started_at, services.clock()))
+    replay = call_log.replayed(request, result.status, started_at, services.clock())
+    services.call_log.enqueue(replay, request.priority)
     return result
 
 
@@ -110,7 +112,7 @@ def _log_failure(services: Services, request: CallRequest, error: Exception, sta
         started_at=started_at,
         now=services.clock(),
     )
-    services.call_log.enqueue(record)
+    services.call_log.enqueue(record, request.priority)
 
 
 async def _serve(

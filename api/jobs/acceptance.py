@@ -86,9 +86,8 @@ async def accept(services: Services, request: CallRequest) -> CallResult:
     await inputs.discard(services, stored)
     if isinstance(outcome, Refused):
         raise CallFailed(outcome.error, account_status)
-    services.call_log.enqueue(
-        call_log.replayed(request, outcome.answer.status_code, started_at, services.clock())
-    )
+    replay = call_log.replayed(request, outcome.answer.status_code, started_at, services.clock())
+    services.call_log.enqueue(replay, request.priority)
     return _result(outcome.answer.body, outcome.replay_id, account_status, is_replay=True)
 
 

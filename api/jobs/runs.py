@@ -200,7 +200,7 @@ class JobRunner:
             seconds = getattr(error, "retry_after_seconds", None) or 1
             return _Pause(min(seconds, _PAUSE_SECONDS_MAX))
         if settlement.has_failed:
-            _log_failure(self._services, claimed.job, error)
+            _log_failure(self._services, claimed, error)
         return _Pause(0.0)
 
 
@@ -398,15 +398,15 @@ def _is_loss(error: Exception) -> bool:
     return isinstance(error, WorkerLost | OutOfMemory | TimedOut) or status_and_code(error)[0] == 500
 
 
-def _log_failure(services: Services, job: Job, error: Exception) -> None:
-    services.call_log.enqueue(
-        call_log.refused(
-            error,
-            request_id=job.request_id,
-            account_id=job.account_id,
-            key_id=job.key_id,
-            tool=job.tool,
-            started_at=job.started_at or job.created_at,
-            now=services.clock(),
-        )
+def _log_failure(services: Services, claimed: _Claimed, error: Exception) -> None:
+    job = claimed.job
+    record = call_log.refused(
+        error,
+        request_id=job.request_id,
+        account_id=job.account_id,
+        key_id=job.key_id,
+        tool=job.tool,
+        started_at=job.started_at or job.created_at,
+        now=services.clock(),
     )
+    services.call_log.enqueue(record, priority_of(claimed.plan))

@@ -170,6 +170,11 @@ class EngineCache(InstalledEngines):
         """Names of loaded engines, the least recently used first."""
         return tuple(self._loaded)
 
+    @property
+    def memory_bytes(self) -> dict[str, int]:
+        """What each loaded engine counts for in the budget."""
+        return {name: loaded.memory_bytes for name, loaded in self._loaded.items()}
+
     def get_large(self, name: str, memory_bytes: int, load: Callable[[], Engine]) -> Engine:
         """As `get`, for engines that may be too large for a worker. Raises OutOfMemory in that case."""
         most_bytes = 2 * self._budget_bytes  # the other half is for pictures

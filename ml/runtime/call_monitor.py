@@ -22,6 +22,8 @@ _END_BY_PROBLEM: dict[type[Exception], WorkerEnd] = {
 }
 #: How many workers may go away during a call, with their machine or on the way to it, until it fails.
 MAX_GONE = 3
+#: More engines in a worker are not credible.
+MAX_ENGINES = 100
 FORMATS = ("png", "jpg", "webp", "avif", "zip", "raw")
 
 
@@ -55,6 +57,7 @@ class CallMonitor:
         self._dispatcher = dispatcher
         self._limits = limits
         self._sleep = sleep
+        self.engine_bytes: dict[str, int] | None = None  # of the worker's engines, once it has answered
         self._began = False
         self._fraction = 0.0
         self._stop_at: float | None = None  # deadline of a cancelled call
@@ -181,6 +184,7 @@ class CallMonitor:
                 self._dispatcher.requeue(submission, is_long=True)
                 return True
             case "done":
+                self.engine_bytes = _engine_bytes(message["engines"])
                 self._dispatcher.answer(submission, self._answer(message), bool(message["cold"]))
                 return True
             case "failed":
@@ -218,6 +222,12 @@ def _answer(message: dict[str, Any], submission: Submission) -> ToolAnswer:
         height=int(answer.height),
         queue_seconds=submission.began_at - submission.submitted_at,
     )
+
+
+def _engine_bytes(found: dict[str, Any]) -> dict[str, int]:
+    if len(found) > MAX_ENGINES:
+        raise ValueError("too many engines")
+    return {str(name)[:100]: int(size_bytes) for name, size_bytes in found.items()}
 
 
 def _error(message: dict[str, Any]) -> Exception:

@@ -39,13 +39,15 @@ from ml.statistics import Snapshot, Statistics
 
 log = logging.getLogger(__name__)
 
-#: Interval at which the numbers of replicas are asked for.
+#: Interval at which Serve is asked for its replicas: the shorter one after a change, then longer each time.
+#: Once a second, the answers would take a twentieth of a core.
 WATCH_SECONDS = 1.0
+LONGEST_WATCH_SECONDS = 5.0
 #: How often a family's replicas are asked what is installed, and how long they may take to answer.
 REPORT_SECONDS = 30.0
 REPORT_TIMEOUT_SECONDS = 20.0
 #: A cluster that has not answered for so long cannot be reached: calls are refused.
-LOST_SECONDS = 10.0
+LOST_SECONDS = 15.0
 #: A family without replicas whose state does not improve for so long is broken: its calls are refused.
 BROKEN_SECONDS = 30.0
 
@@ -220,12 +222,13 @@ class ClusterBackend:
         )
 
     def statistics(self) -> Snapshot:
-        memory = {
-            f"{family.name}-{number}": slot.memory_bytes
-            for family in self._families.values()
-            for number, slot in enumerate(family.pool.slots)
-        }
-        return self._statistics.snapshot(memory)
+        workers: dict[str, int] = {}
+        engines: dict[tuple[str, str], int] = {}
+        for family in self._families.values():
+            of_workers, of_engines = family.pool.memory_bytes(f"{family.name}-")
+            workers |= of_workers
+            engines |= of_engines
+        return self._statistics.snapshot(workers, engines)
 
     def _engine_state(self, tool: str) -> EngineState:
         family = self._families[self._config.family_of(ToolCall(tool, Params(), {}))]
@@ -250,18 +253,22 @@ class ClusterBackend:
     def _watch(self) -> None:
         outage: str | None = None
         problems: dict[str, str | None] = {}
+        states: dict[str, FamilyState] = {}
+        interval = WATCH_SECONDS
         while not self._is_stopping.is_set():
             try:
                 if not self._is_connected:
                     self._connect()
-                self._update()
+                seen = self._update()
+                interval = WATCH_SECONDS if seen != states else min(1.5 * interval, LONGEST_WATCH_SECONDS)
+                states = seen
                 self._seen_at = time.monotonic()
                 outage = None
             except Exception as error:  # Ray has many kinds
                 if repr(error) != outage:
                     outage = repr(error)
                     log.exception("The cluster cannot be reached")
-                self._is_stopping.wait(WATCH_SECONDS)
+                interval = WATCH_SECONDS
             for family in self._families.values():
                 problem = self._problem(family)
                 if problem is not None:
@@ -269,7 +276,7 @@ class ClusterBackend:
                 if family.problem != problems.get(family.name):
                     problems[family.name] = family.problem
                     log.error("Replicas for %s: %s", family.name, family.problem or "they run again")
-            self._is_stopping.wait(WATCH_SECONDS)
+            self._is_stopping.wait(interval)
 
     def _connect(self) -> None:
         connect(self._config.address)
@@ -277,9 +284,11 @@ class ClusterBackend:
         missing = [name for name, state in self._states().items() if state.status == MISSING]
         cluster_deployment.deploy(self._config.prefix, self._config.replica, self._config.sizes, missing)
 
-    def _update(self) -> None:
-        for name, state in self._states().items():
+    def _update(self) -> dict[str, FamilyState]:
+        states = self._states()
+        for name, state in states.items():
             self._families[name].update(state)
+        return states
 
     def _states(self) -> dict[str, FamilyState]:
         return cluster_deployment.states(self._config.prefix, self._families)

@@ -150,8 +150,7 @@ class LocalBackend:
         )
 
     def statistics(self) -> Snapshot:
-        memory = {str(number): slot.memory_bytes for number, slot in enumerate(self._pool.slots)}
-        return self._pool.dispatcher.statistics.snapshot(memory)
+        return self._pool.dispatcher.statistics.snapshot(*self._pool.memory_bytes())
 
     def _engine_states(self) -> tuple[EngineState, ...]:
         now = time.monotonic()

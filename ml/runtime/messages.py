@@ -9,7 +9,8 @@ objects; `kind` is one of
                    `trial`: whether it runs although that exceeds its limit
     long       the call was not started: it has to be queued as a long one
     step       `stage`, `fraction`
-    done       `answer`, `seconds`, `cold`: whether this was the worker's first call of its kind
+    done       `answer`, `seconds`, `cold`: whether this was the worker's first call of its kind, `engines`:
+               bytes that each loaded engine counts for
     failed     `error` (a class of `ml.errors`, or ""), `args`, `traceback`
 """
 

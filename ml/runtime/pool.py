@@ -108,6 +108,21 @@ class WorkerPool:
         for slot in self._slots:
             slot.start()
 
+    def memory_bytes(self, prefix: str = "") -> tuple[dict[str, int], dict[tuple[str, str], int]]:
+        """Resident memory by worker, and what engines count for by worker and engine.
+
+        Workers are numbered, after `prefix`.
+        """
+        named = {f"{prefix}{number}": slot for number, slot in enumerate(self._slots)}
+        return (
+            {name: slot.memory_bytes for name, slot in named.items()},
+            {
+                (name, engine): size
+                for name, slot in named.items()
+                for engine, size in slot.engine_bytes.items()
+            },
+        )
+
     def resize(self, slots: int) -> None:
         """Run at most `slots` calls at once from now on; running ones go on. Called by one thread."""
         added = [self._slot(number) for number in range(len(self._slots), slots)]

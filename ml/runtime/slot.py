@@ -46,6 +46,7 @@ class WorkerSlot:
         self._failures = 0  # consecutive failed starts
         self._calls = 0  # of the current worker
         self._large_in_a_row = 0  # consecutive calls after which its memory was large
+        self._engine_bytes: dict[str, int] = {}
         self._child: Worker | None = None  # the current worker, once it has warmed up
 
     @property
@@ -59,6 +60,11 @@ class WorkerSlot:
         """Resident memory of its worker; 0 while there is none."""
         child = self._child
         return 0 if child is None or not child.is_up else child.rss_bytes()
+
+    @property
+    def engine_bytes(self) -> dict[str, int]:
+        """What each engine in its worker counts for, as of its last answer."""
+        return dict(self._engine_bytes)
 
     @property
     def is_failing(self) -> bool:
@@ -111,6 +117,7 @@ class WorkerSlot:
         finally:
             child.kill()
             self._child = None
+            self._engine_bytes = {}
 
     def _await_warm(self, child: Worker) -> bool:
         ends_at = time.monotonic() + self._limits.start_seconds
@@ -151,7 +158,10 @@ class WorkerSlot:
             return True
         self._calls += 1
         try:
-            survives = CallMonitor(child, submission, self._dispatcher, self._limits, self._sleep).run()
+            monitor = CallMonitor(child, submission, self._dispatcher, self._limits, self._sleep)
+            survives = monitor.run()
+            if monitor.engine_bytes is not None:
+                self._engine_bytes = monitor.engine_bytes
         except Exception:  # a defect must not leave a caller waiting
             child.kill()
             self._dispatcher.fail(submission, WorkerLost("The worker's supervisor failed."))

@@ -126,7 +126,8 @@ class _Run:
             seconds = time.perf_counter() - began
             is_cold = duration_model.kind(call) not in self._done_kinds
             self._done_kinds.add(duration_model.kind(call))
-            self._send("done", answer=_as_message(answer), seconds=seconds, cold=is_cold)
+            memory = {} if engines is None else engines.memory_bytes
+            self._send("done", answer=_as_message(answer), seconds=seconds, cold=is_cold, engines=memory)
         except _TurnedOutLong:
             self._send("long")
         except MemoryError:

@@ -9,6 +9,8 @@ from pydantic import SecretStr
 
 from tests.support.apps import local_api
 from tests.support.calling import code_of, small_picture
+from tests.support.checkpoints import models_dir
+from tests.support.ml.photos import jpeg_bytes, photo
 
 
 def test_metrics_are_404_when_no_token_is_configured(tmp_path: Path) -> None:
@@ -73,8 +75,8 @@ def value(figures: str, series: str) -> float:
 
 
 def test_calls_credits_and_times_are_counted(figures: str) -> None:
-    assert value(figures, 'bgeraser_calls_total{status="200",tool="crop"}') == 1
-    assert value(figures, 'bgeraser_calls_total{status="422",tool="crop"}') == 1
+    assert value(figures, 'bgeraser_calls_total{plan="free",status="200",tool="crop"}') == 1
+    assert value(figures, 'bgeraser_calls_total{plan="free",status="422",tool="crop"}') == 1
     assert value(figures, 'bgeraser_credits_charged_total{plan="free"}') == 1
     assert value(figures, 'bgeraser_call_wait_seconds_count{priority="free"}') == 1
     stages = [
@@ -84,6 +86,19 @@ def test_calls_credits_and_times_are_counted(figures: str) -> None:
     assert all(seconds > 0 for seconds in stages)
     assert value(figures, 'bgeraser_database_seconds_count{kind="write"}') >= 2
     assert value(figures, 'bgeraser_worker_memory_bytes{worker="0"}') > 1e7
+
+
+def test_memory_is_told_by_engine(tmp_path: Path) -> None:
+    token = SecretStr("figures")
+    with local_api(tmp_path, has_workers=True, models_dir=models_dir(), metrics_token=token) as api:
+        headers = {"X-Api-Key": api.new_key("a@example.com")}
+        cut = {"image": jpeg_bytes(photo("coffee")[::2, ::2])}
+        assert api.request("POST", "/api/tools/bg-removal", headers=headers, files=cut).status_code == 200
+        text = api.request("GET", "/metrics", headers={"Authorization": "Bearer figures"}).text
+    (series,) = re.findall(
+        r'bgeraser_engine_memory_bytes\{engine="isnet-general-use",worker="\d"\} (.*)', text
+    )
+    assert float(series) > 1e8
 
 
 def test_buckets_are_cumulative_and_end_with_the_count(figures: str) -> None:

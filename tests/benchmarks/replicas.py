@@ -22,8 +22,8 @@ from tests.benchmarks.report import Report
 from tests.support.checkpoints import models_dir
 from tests.support.ml import backends, clusters
 
-CALLS = 24
-TURNS = 3
+CALLS = 12
+TURNS = 2
 #: So that no replica waits for a caller.
 CALLERS_PER_REPLICA = 3
 

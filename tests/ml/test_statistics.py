@@ -17,10 +17,10 @@ def test_a_snapshot_does_not_change() -> None:
     statistics.waited("paid", 0.2)
     statistics.took("crop", "run", 0.2)
     statistics.worker_ended(WorkerEnd.LOST)
-    snapshot = statistics.snapshot({"0": 1})
+    snapshot = statistics.snapshot({"0": 1}, {})
     statistics.waited("paid", 0.2)
     statistics.took("crop", "run", 0.2)
     statistics.worker_ended(WorkerEnd.LOST)
     assert sum(snapshot.waits["paid"].counts) == sum(snapshot.stages["crop", "run"].counts) == 1
     assert snapshot.worker_ends == {WorkerEnd.LOST: 1}
-    assert sum(statistics.snapshot({}).waits["paid"].counts) == 2
+    assert sum(statistics.snapshot({}, {}).waits["paid"].counts) == 2

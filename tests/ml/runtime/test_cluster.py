@@ -78,6 +78,23 @@ def test_the_first_call_starts_the_first_replica_of_a_family(ray_cluster: RayClu
         assert backend.submit(call("echo")).answer.result(PATIENCE_SECONDS).width == 3
 
 
+@pytest.mark.long
+def test_busy_replicas_make_a_family_grow(ray_cluster: RayCluster, tmp_path: Path) -> None:
+    config = cluster_config(
+        workload_config(tmp_path), sizes={"work": FamilySize(min_replicas=1, max_replicas=2, cpus=1.0)}
+    )
+    with running(config, 1) as backend:
+        measure(backend, tmp_path, "wait")
+        gate = tmp_path / "gate"
+        first = begin(backend, call("wait", gate=gate))
+        second = backend.submit(call("wait", gate=gate))
+        wait_until(lambda: backend.state().workers == 2)
+        wait_until(lambda: backend.state().running == 2)
+        gate.touch()
+        for ticket in (first, second):
+            assert ticket.answer.result(PATIENCE_SECONDS).width == 3
+
+
 def test_two_servers_share_replicas_and_a_call_that_waits_for_one_keeps_its_place(
     ray_cluster: RayCluster, tmp_path: Path
 ) -> None:
