@@ -74,7 +74,7 @@ def services_for_command(settings: Settings) -> Iterator[Services]:
 
 def _backend(settings: Settings) -> Backend:
     if settings.ml_backend == "local":
-        return LocalBackend(_backend_config(settings))
+        return LocalBackend(_local_config(settings))
     require_cluster_library()
     from ml.runtime.cluster import ClusterBackend, NoToken
 
@@ -97,23 +97,16 @@ def cluster_config(settings: Settings) -> "ClusterConfig":
 
     return ClusterConfig(
         address=settings.ray_address,
+        # The device is that of each machine, the threads those of each family.
         replica=ReplicaConfig(
-            models_dir=settings.models_path.absolute(),
-            cache_dir=(settings.data_dir / "cache").absolute(),
-            device=settings.device,
-            memory_limit_bytes=settings.worker_memory_mb * 1024**2,
-            threads=1,  # of each family its own
-            mirror=settings.models_mirror,
-            generative=settings.generative,
-            precision=settings.precision,
-            cpu_limit=settings.cpu_limit,
+            _local_config(settings).worker(settings.device, 1), mirror=settings.models_mirror
         ),
         sizes={**DEFAULT_SIZES, **settings.ray_families},
         queue_size=settings.queue_size,
     )
 
 
-def _backend_config(settings: Settings) -> LocalConfig:
+def _local_config(settings: Settings) -> LocalConfig:
     return LocalConfig(
         models_dir=settings.models_path,
         cache_dir=settings.data_dir / "cache",

@@ -90,7 +90,8 @@ class _Family:
             # Replicas have cores of their own.
             QueueLimits(config.queue_size, config.max_wait_seconds, size.max_replicas),
             SlotLimits(
-                memory_bytes=config.replica.memory_limit_bytes * 2,  # replicas enforce the limit themselves
+                memory_bytes=config.replica.worker.memory_limit_bytes
+                * 2,  # replicas enforce the limit themselves
                 idle_memory_share=1.0,
                 calls_per_worker=1_000_000,
                 long_seconds=config.long_seconds,
@@ -217,7 +218,7 @@ class ClusterBackend:
             workers=self.worker_count,
             queued=sum(queued for queued, _ in counts),
             running=sum(running for _, running in counts),
-            device=reports[0].device if reports else self._config.replica.device,
+            device=reports[0].device if reports else self._config.replica.worker.device,
             engines=tuple(self._engine_state(tool) for tool in catalogue.TOOLS),
         )
 
@@ -238,7 +239,7 @@ class ClusterBackend:
             found = EngineSelection(missing=missing)
         else:
             found = report.selections[tool]
-        device = self._config.replica.device if report is None else report.device
+        device = self._config.replica.worker.device if report is None else report.device
         return engine_state(tool, found, family.pool.dispatcher, device)
 
     def _problem(self, family: _Family) -> Overloaded | None:

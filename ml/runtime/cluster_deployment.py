@@ -52,14 +52,14 @@ def replica_config(common: ReplicaConfig, family: str, size: FamilySize) -> Repl
         for name, checkpoint in registry.CHECKPOINTS.items()
         if checkpoint.tool in tools and checkpoint.profile is Profile.EMBEDDED
     )
-    return replace(
-        common,
+    worker = replace(
+        common.worker,
         threads=size.threads,
-        checkpoints=wanted if common.engines else (),
-        warm_up=common.warm_up and family == "cutout",
+        warm_up=common.worker.warm_up and family == "cutout",
         # A family that asks for no GPU gets no access to one.
-        device=common.device if size.gpus else "cpu",
+        device=common.worker.device if size.gpus else "cpu",
     )
+    return replace(common, worker=worker, checkpoints=wanted if worker.engines else ())
 
 
 def application(common: ReplicaConfig, family: str, size: FamilySize) -> Any:

@@ -25,11 +25,9 @@ from ml import device as devices
 from ml.catalogue import TOOLS
 from ml.checkpoints import registry
 from ml.checkpoints.fetching.pull import Pulled, pull
-from ml.device import CpuLimit, PrecisionChoice
 from ml.editing import engine_selection
 from ml.engines.installed import InstalledEngines
 from ml.errors import OutOfMemory
-from ml.generative_config import GenerativeConfig
 from ml.runtime.call_monitor import memory_exceeded
 from ml.runtime.engine_report import EngineReport
 from ml.runtime.messages import StartCall, WorkerConfig, failure
@@ -54,13 +52,9 @@ _LAST = ("done", "failed", "long", "lost")
 
 @dataclass(frozen=True)
 class ReplicaConfig:
-    """The paths are on the replica's own machine."""
+    """The paths of `worker` are on the replica's own machine, and its device may be `auto`."""
 
-    models_dir: Path
-    cache_dir: Path
-    device: str  # auto, cpu, cuda
-    memory_limit_bytes: int  # resident memory of the worker
-    threads: int
+    worker: WorkerConfig
     calls_per_worker: int = 1000
     idle_memory_share: float = 0.75
     start_seconds: float = 180.0
@@ -69,12 +63,6 @@ class ReplicaConfig:
     #: fetches them, the others wait for it.
     checkpoints: tuple[str, ...] = ()
     mirror: Path | None = None
-    perform: str = "ml.runtime.run_call:perform"
-    engines: str = "ml.engines.cache:EngineCache"
-    warm_up: bool = True
-    generative: GenerativeConfig = field(default_factory=GenerativeConfig)
-    precision: PrecisionChoice = "auto"
-    cpu_limit: CpuLimit | None = None
 
 
 @dataclass(eq=False)
@@ -99,7 +87,8 @@ class Replica:
 
     def __init__(self, config: ReplicaConfig) -> None:
         self._config = config
-        self._device = devices.resolve(config.device)
+        self._device = devices.resolve(config.worker.device)
+        self._worker = replace(config.worker, device=self._device)
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._wakeup = Wakeup()
         self._wakeup.open()
@@ -147,11 +136,11 @@ class Replica:
         return await asyncio.to_thread(self._report)
 
     def _report(self) -> EngineReport:
-        config = self._config
+        worker = self._worker
         return EngineReport.of(
-            InstalledEngines(config.models_dir, config.cache_dir, self._device, config.generative),
+            InstalledEngines(worker.models_dir, worker.cache_dir, self._device, worker.generative),
             engine_selection.of_all(
-                TOOLS, config.generative, config.models_dir, config.cache_dir, self._device
+                TOOLS, worker.generative, worker.models_dir, worker.cache_dir, self._device
             ),
         )
 
@@ -171,7 +160,7 @@ class Replica:
         wanted = [registry.CHECKPOINTS[name] for name in config.checkpoints]
         if wanted:
             try:
-                pull(config.models_dir, wanted, _Quiet(), config.mirror)
+                pull(config.worker.models_dir, wanted, _Quiet(), config.mirror)
             except OSError as error:
                 log.warning("Checkpoints cannot be installed: %s", error)
 
@@ -189,7 +178,7 @@ class Replica:
         self._wakeup.close()
 
     def _use_one_worker(self) -> None:
-        process = WorkerProcess(self._worker_config())
+        process = WorkerProcess(self._worker)
         try:
             if not self._await_ready(process):
                 self._failures += 1
@@ -217,23 +206,6 @@ class Replica:
         finally:
             process.kill()
 
-    def _worker_config(self) -> WorkerConfig:
-        config = self._config
-        return WorkerConfig(
-            models_dir=config.models_dir,
-            cache_dir=config.cache_dir,
-            device=self._device,
-            engine_memory_bytes=config.memory_limit_bytes // 2,
-            picture_memory_bytes=config.memory_limit_bytes - config.memory_limit_bytes // 2,
-            threads=config.threads,
-            perform=config.perform,
-            engines=config.engines,
-            warm_up=config.warm_up,
-            generative=config.generative,
-            precision=config.precision,
-            cpu_limit=config.cpu_limit,
-        )
-
     def _await_ready(self, process: WorkerProcess) -> bool:
         deadline = time.monotonic() + self._config.start_seconds
         while not self._is_closed and (left := deadline - time.monotonic()) > 0:
@@ -248,7 +220,7 @@ class Replica:
 
     def _is_fresh(self, process: WorkerProcess, served: int) -> bool:
         config = self._config
-        is_large = process.rss_bytes() > config.idle_memory_share * config.memory_limit_bytes
+        is_large = process.rss_bytes() > config.idle_memory_share * self._worker.memory_limit_bytes
         return served < config.calls_per_worker and not is_large
 
     def _next_call(self, process: WorkerProcess) -> _Call | None:
@@ -284,8 +256,8 @@ class Replica:
                 call.tell({"kind": "lost", "how": "its caller is gone"})
                 return False
             memory = process.rss_bytes()
-            if memory > self._config.memory_limit_bytes:
-                error = memory_exceeded(self._config.memory_limit_bytes)
+            if memory > self._worker.memory_limit_bytes:
+                error = memory_exceeded(self._worker.memory_limit_bytes)
                 call.tell(failure(call.work.number, error))
                 return False
             if now - told_at >= ALIVE_SECONDS:

@@ -65,6 +65,22 @@ class LocalConfig:
     precision: devices.PrecisionChoice = "auto"
     cpu_limit: devices.CpuLimit | None = None
 
+    def worker(self, device: str, threads: int) -> WorkerConfig:
+        """What each worker is started with."""
+        return WorkerConfig(
+            models_dir=self.models_dir.absolute(),
+            cache_dir=self.cache_dir.absolute(),
+            device=device,
+            memory_limit_bytes=self.memory_limit_bytes,
+            threads=threads,
+            perform=self.perform,
+            engines=self.engines,
+            warm_up=self.warm_up,
+            generative=self.generative,
+            precision=self.precision,
+            cpu_limit=self.cpu_limit,
+        )
+
 
 class LocalBackend:
     """Raises `ml.device.NoCudaDevice` if the requested device is missing: the server must not start then."""
@@ -75,20 +91,7 @@ class LocalBackend:
         self._config = config
         self._device = devices.resolve(config.device)
         threads = config.threads_per_worker or _shared_threads(cores, count)
-        worker = WorkerConfig(
-            models_dir=config.models_dir.absolute(),
-            cache_dir=config.cache_dir.absolute(),
-            device=self._device,
-            engine_memory_bytes=config.memory_limit_bytes // 2,
-            picture_memory_bytes=config.memory_limit_bytes - config.memory_limit_bytes // 2,
-            threads=threads,
-            perform=config.perform,
-            engines=config.engines,
-            warm_up=config.warm_up,
-            generative=config.generative,
-            precision=config.precision,
-            cpu_limit=config.cpu_limit,
-        )
+        worker = config.worker(self._device, threads)
         limits = SlotLimits(
             memory_bytes=config.memory_limit_bytes,
             idle_memory_share=config.idle_memory_share,

@@ -31,8 +31,7 @@ class WorkerConfig:
     models_dir: Path
     cache_dir: Path
     device: str  # cpu, cuda
-    engine_memory_bytes: int  # limit of all loaded engines together
-    picture_memory_bytes: int  # limit of a call's pictures, see `ml.runtime.planning`
+    memory_limit_bytes: int  # resident memory of the worker
     threads: int  # for OpenCV and every engine
     perform: str = "ml.runtime.run_call:perform"
     engines: str = "ml.engines.cache:EngineCache"  # "" = none
@@ -40,6 +39,16 @@ class WorkerConfig:
     generative: GenerativeConfig = field(default_factory=GenerativeConfig)
     precision: PrecisionChoice = "auto"
     cpu_limit: CpuLimit | None = None
+
+    @property
+    def engine_memory_bytes(self) -> int:
+        """The limit of all loaded engines together."""
+        return self.memory_limit_bytes // 2
+
+    @property
+    def picture_memory_bytes(self) -> int:
+        """The limit of a call's pictures, see `ml.runtime.planning`."""
+        return self.memory_limit_bytes - self.engine_memory_bytes
 
 
 @dataclass(frozen=True)

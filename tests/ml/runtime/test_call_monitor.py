@@ -45,7 +45,7 @@ def start_child(tmp_path: Path) -> Iterator[Callable[[], WorkerProcess]]:
 
     def start() -> WorkerProcess:
         config = WorkerConfig(
-            tmp_path, tmp_path, "cpu", 1 << 30, 1 << 30, 1, "tests.support.ml.workloads:perform", "", False
+            tmp_path, tmp_path, "cpu", 2 << 30, 1, "tests.support.ml.workloads:perform", "", False
         )
         children.append(WorkerProcess(config))
         assert children[-1].receive()["kind"] == "ready"

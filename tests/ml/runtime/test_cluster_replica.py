@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +19,17 @@ from ml.runtime.cluster_replica import Replica, ReplicaConfig
 from ml.runtime.engine_report import ReportedEngines
 from ml.runtime.messages import StartCall
 from tests.support.checkpoints import models_dir
-from tests.support.ml.backends import PICTURE, call
+from tests.support.ml.backends import PICTURE, call, workload_config
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 
-def config_of(folder: Path, **changes: Any) -> ReplicaConfig:
-    settings: dict[str, Any] = {
-        "models_dir": folder / "models",
-        "cache_dir": folder / "cache",
-        "device": "cpu",
-        "memory_limit_bytes": 256 << 20,
-        "threads": 1,
-        "cancel_grace_seconds": 0.3,
-        "perform": "tests.support.ml.workloads:perform",
-        "engines": "",
-        "warm_up": False,
-        **changes,
-    }
-    return ReplicaConfig(**settings)
+def config_of(folder: Path, models: Path | None = None, **changes: Any) -> ReplicaConfig:
+    config = workload_config(folder, memory_limit_bytes=256 << 20)
+    if models is not None:
+        config = replace(config, models_dir=models)
+    perform = changes.pop("perform", config.perform)
+    worker = replace(config.worker("cpu", 1), perform=perform)
+    return ReplicaConfig(worker, cancel_grace_seconds=0.3, **changes)
 
 
 @pytest.fixture
@@ -123,7 +117,7 @@ def test_a_replica_without_a_worker_does_not_start(tmp_path: Path) -> None:
 
 
 def test_the_report_says_what_is_installed(tmp_path: Path) -> None:
-    replica = Replica(config_of(tmp_path, models_dir=models_dir()))
+    replica = Replica(config_of(tmp_path, models=models_dir()))
     try:
         report = asyncio.run(replica.report())
     finally:
@@ -152,5 +146,5 @@ def test_the_replicas_of_a_machine_install_a_checkpoint_once(
     assert len(made) == 3
     for replica in made:
         replica.close()
-    assert registry.installed(config.models_dir, name)
+    assert registry.installed(config.worker.models_dir, name)
     assert caplog.text.count(f"{name} was installed") == 1

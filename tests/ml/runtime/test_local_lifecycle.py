@@ -267,7 +267,7 @@ def test_a_suspended_call_can_be_cancelled_and_its_worker_serves_on(tmp_path: Pa
 
 def test_a_suspended_worker_continues_to_send_the_message_that_is_awaited(tmp_path: Path) -> None:
     config = WorkerConfig(
-        tmp_path / "models", tmp_path / "cache", "cpu", 1 << 30, 1 << 30, 1, engines="", warm_up=False
+        tmp_path / "models", tmp_path / "cache", "cpu", 2 << 30, 1, engines="", warm_up=False
     )
     child = WorkerProcess(config)
     try:

@@ -93,21 +93,11 @@ def cluster_config(config: LocalConfig, prefix: str | None = None, **changes: An
     """Replicas of one family that do what `config`'s workers do."""
     workers = config.workers or 2
     replica = ReplicaConfig(
-        models_dir=config.models_dir,
-        cache_dir=config.cache_dir,
-        device=config.device,
-        memory_limit_bytes=config.memory_limit_bytes,
-        threads=1,
+        config.worker(config.device, 1),
         calls_per_worker=config.calls_per_worker,
         idle_memory_share=config.idle_memory_share,
         start_seconds=config.start_seconds,
         cancel_grace_seconds=config.cancel_grace_seconds,
-        perform=config.perform,
-        engines=config.engines,
-        warm_up=config.warm_up,
-        generative=config.generative,
-        precision=config.precision,
-        cpu_limit=config.cpu_limit,
     )
     settings: dict[str, Any] = {
         "address": started().address,
