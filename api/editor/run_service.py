@@ -31,8 +31,9 @@ from api.editor.layers import Layers, layers_of
 from api.editor.models import Step
 from api.editor.owners import ProjectOwner
 from api.editor.projects import NewStep
+from api.editor.run import Run, RunFailed
 from api.editor.run_requests import RunRequest
-from api.editor.runs import Done, Run, RunFailed
+from api.editor.runs import Done
 from api.errors import IdempotencyInProgress, NotFound
 from api.images import service as images
 from api.services import Services

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import structlog
 from sqlmodel import Session
@@ -10,13 +9,11 @@ from sqlmodel import Session
 from api.editor import shared_runs
 from api.editor.models import Project
 from api.editor.owners import ProjectOwner
+from api.editor.run import Run
 from api.editor.run_states import RunState, RunStatus
 from api.editor.shared_runs import Wishes
 from api.errors import NotFound, ServiceUnavailable
 from api.services import Services
-
-if TYPE_CHECKING:
-    from api.editor.runs import Run
 
 #: A run that is done sooner is not shared: other processes find its step by its key.
 SHARED_AFTER_SECONDS = 0.3
@@ -37,7 +34,7 @@ class RunSharing:
         self._database = services.database
         self._clock = services.clock
 
-    async def share(self, run: "Run") -> None:
+    async def share(self, run: Run) -> None:
         """Let other processes see the run until it has ended, and do what their browsers want of it."""
         await run.ended_within(SHARED_AFTER_SECONDS)
         if run.status is RunStatus.DONE:
@@ -66,11 +63,11 @@ class RunSharing:
                 return
             await run.ended_within(WISHES_EVERY_SECONDS)
 
-    async def _write(self, run: "Run", state: RunState) -> Wishes:
+    async def _write(self, run: Run, state: RunState) -> Wishes:
         now = self._clock()
         return await self._database.run(lambda session: shared_runs.write(session, run.identity, state, now))
 
-    async def _read_wishes(self, run: "Run") -> Wishes:
+    async def _read_wishes(self, run: Run) -> Wishes:
         return await self._database.read(lambda session: shared_runs.wishes_of(session, run.identity))
 
     async def follow(

@@ -90,8 +90,8 @@ class _Family:
             # Replicas have cores of their own.
             QueueLimits(config.queue_size, config.max_wait_seconds, size.max_replicas),
             SlotLimits(
-                memory_bytes=config.replica.worker.memory_limit_bytes
-                * 2,  # replicas enforce the limit themselves
+                # Replicas enforce the limit themselves.
+                memory_bytes=2 * config.replica.worker.memory_limit_bytes,
                 idle_memory_share=1.0,
                 calls_per_worker=1_000_000,
                 long_seconds=config.long_seconds,

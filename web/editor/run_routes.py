@@ -25,9 +25,10 @@ from api.editor import (
 )
 from api.editor.models import Project
 from api.editor.owners import ProjectOwner
+from api.editor.run import Run
 from api.editor.run_requests import RunRequest
 from api.editor.run_states import RunState
-from api.editor.runs import Done, Run
+from api.editor.runs import Done
 from api.editor.selections import ToolSelection, selected_image_id
 from api.errors import InvalidParameter
 from api.http import dependencies, forms, responses

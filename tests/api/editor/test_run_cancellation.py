@@ -9,9 +9,10 @@ from api.calls import admission
 from api.editor import run_cancellation, run_names, run_service, run_sharing, shared_runs
 from api.editor.models import Project
 from api.editor.owners import ProjectOwner
+from api.editor.run import Run
 from api.editor.run_requests import RunRequest
 from api.editor.run_states import RunStatus
-from api.editor.runs import Done, Run, Runs
+from api.editor.runs import Done, Runs
 from api.errors import IdempotencyInProgress
 from billing.ledger.models import Account
 from ml.catalogue import TOOLS

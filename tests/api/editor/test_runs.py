@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from api.editor import runs
 from api.editor.models import Project, Step
 from api.editor.owners import ProjectOwner
+from api.editor.run import Run
 from api.editor.run_states import RunStatus
-from api.editor.runs import Done, Run, Runs
+from api.editor.runs import Done, Runs
 from api.errors import RateLimited
 from ml.errors import Cancelled
 from tests.support.apps import LocalApi, local_api
@@ -101,7 +101,7 @@ def test_concurrent_billed_runs_are_limited_by_the_plan(api: LocalApi) -> None:
 def test_an_abandoned_run_is_stopped_if_unbilled_and_continues_if_billed(
     api: LocalApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "_UNWATCHED_SECONDS", 0.05)
+    monkeypatch.setattr("api.editor.run.UNWATCHED_SECONDS", 0.05)
 
     async def main() -> None:
         registry = Runs(api.services)

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from sqlmodel import select
 
-from api.editor import run_sharing, runs, shared_runs
+from api.editor import run_sharing, shared_runs
 from api.editor.models import SharedRun
 from api.editor.owners import ProjectOwner
+from api.editor.run import Run
 from api.editor.run_states import RunState, RunStatus
-from api.editor.runs import Done, Run, Runs
+from api.editor.runs import Done, Runs
 from api.errors import NotFound
 from ml.backend import Progress
 from tests.api.editor.test_runs import OWNER, PROJECT, STEP, at_once, ended, until_stopped
@@ -153,7 +154,7 @@ def test_active_runs_count_once(api: LocalApi) -> None:
 
 
 def test_a_browser_elsewhere_keeps_an_unbilled_run(api: LocalApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "_UNWATCHED_SECONDS", 3.0)
+    monkeypatch.setattr("api.editor.run.UNWATCHED_SECONDS", 3.0)
 
     async def main() -> None:
         here, elsewhere = Runs(api.services), Runs(api.services)
