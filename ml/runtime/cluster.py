@@ -50,6 +50,9 @@ REPORT_TIMEOUT_SECONDS = 20.0
 LOST_SECONDS = 15.0
 #: A family without replicas whose state does not improve for so long is broken: its calls are refused.
 BROKEN_SECONDS = 30.0
+#: How long calls wait for a family's first replica, and how long others are refused if it does not come.
+FIRST_REPLICA_SECONDS = 90.0
+REFUSAL_SECONDS = 60.0
 
 
 class NoToken(ValueError):
@@ -79,7 +82,10 @@ class _Family:
         self.problem: str | None = None  # why none will run
         self.report: EngineReport | None = None
         self._config = config
-        self._broken_since = math.inf  # monotonic seconds
+        # Monotonic seconds
+        self._broken_since = math.inf
+        self._wanted_since = math.inf  # since when calls have waited for a first replica
+        self._refused_until = -math.inf
         self._handle: Any = None
         self._report_asked_at = -REPORT_SECONDS
         self._asked: Any = None
@@ -103,7 +109,10 @@ class _Family:
         )
 
     def _worker(self) -> ClusterWorker:
-        return ClusterWorker(f"A replica for {self.name}", self._open_stream, lambda: self.replicas == 0)
+        return ClusterWorker(f"A replica for {self.name}", self._open_stream, self._waits_for_replica)
+
+    def _waits_for_replica(self) -> bool:
+        return self.replicas == 0 and self.problem is None
 
     def _open_stream(self, work: StartCall, payloads: list[bytes]) -> Stream:
         stream: Stream = self._handle.options(stream=True).run.remote(work, *payloads)
@@ -115,19 +124,34 @@ class _Family:
         if self._handle is None and not state.is_broken:
             self._handle = cluster_deployment.handle(self._config.prefix, self.name)
         if self._handle is not None:
-            # One call may be sent although no replica runs yet: that makes Serve start the first one.
-            self.pool.resize(max(1, self.replicas))
+            self.pool.resize(self.replicas, self._spare())
             self._ask_for_report()
+
+    def _spare(self) -> int:
+        """How many calls to send that have no replica yet: by them, Serve sees that more are wanted."""
+        room = self._config.sizes[self.name].max_replicas - self.replicas
+        return min(room, max(1, self.replicas // 4)) if room > 0 else 0
 
     def _problem_of(self, state: FamilyState) -> str | None:
         """Why no replica will run. Serve calls a family broken, too, whose last replica it is replacing."""
         now = time.monotonic()
-        if not state.is_broken:
-            self._broken_since = math.inf
+        if state.running:
+            self._broken_since = self._wanted_since = math.inf
             return None
-        self._broken_since = min(self._broken_since, now)
-        is_final = state.status == DEPLOY_FAILED or now - self._broken_since > BROKEN_SECONDS
-        return (state.message or "its replicas do not start") if is_final else None
+        problem = state.message or "its replicas do not start"
+        if now < self._refused_until:
+            return problem
+        self._broken_since = min(self._broken_since, now) if state.is_broken else math.inf
+        is_wanted = any(self.pool.dispatcher.counts())
+        self._wanted_since = min(self._wanted_since, now) if is_wanted else math.inf
+        if state.status == DEPLOY_FAILED or now - self._broken_since > BROKEN_SECONDS:
+            return problem
+        if now - self._wanted_since > FIRST_REPLICA_SECONDS:
+            # No machine has room for it, perhaps. Later calls try again.
+            self._wanted_since = math.inf
+            self._refused_until = now + REFUSAL_SECONDS
+            return problem
+        return None
 
     def _ask_for_report(self) -> None:
         """Ask a replica what is installed, without waiting: it answers when it is free."""
@@ -205,7 +229,7 @@ class ClusterBackend:
         return self._families[self._config.family_of(call)].pool.dispatcher.expected_seconds(call, source)
 
     def check_installed(self, tool: str, params: Params) -> None:
-        report = self._families[self._config.family_of(ToolCall(tool, params, {}))].report
+        report = self._report(self._families[self._config.family_of(ToolCall(tool, params, {}))])
         if report is not None:  # else no replica has said yet what it has
             catalogue.find(tool).check_installed(params, ReportedEngines(report))
 
@@ -233,7 +257,7 @@ class ClusterBackend:
 
     def _engine_state(self, tool: str) -> EngineState:
         family = self._families[self._config.family_of(ToolCall(tool, Params(), {}))]
-        report = family.report
+        report = self._report(family)
         if report is None:
             missing = (f"no replica for {family.name} runs: {family.problem}",) if family.problem else ()
             found = EngineSelection(missing=missing)
@@ -242,11 +266,16 @@ class ClusterBackend:
         device = self._config.replica.worker.device if report is None else report.device
         return engine_state(tool, found, family.pool.dispatcher, device)
 
+    def _report(self, family: _Family) -> EngineReport | None:
+        """What its machines have, or those of another family: usually they are the same."""
+        reports = (each.report for each in (family, *self._families.values()))
+        return next((report for report in reports if report is not None), None)
+
     def _problem(self, family: _Family) -> Overloaded | None:
         if time.monotonic() - self._seen_at > LOST_SECONDS:
             return Overloaded("The cluster that runs the tools cannot be reached.", 10)
         if family.problem is not None:
-            return Overloaded(f"No replica for {family.name} can be started; see the server's log.", 10)
+            return Overloaded(f"No replica for {family.name} can be started; see the server's log.", 30)
         return None
 
     # In the thread that watches the cluster
@@ -276,7 +305,7 @@ class ClusterBackend:
                     family.pool.dispatcher.fail_waiting(problem)
                 if family.problem != problems.get(family.name):
                     problems[family.name] = family.problem
-                    log.error("Replicas for %s: %s", family.name, family.problem or "they run again")
+                    log.error("Replicas for %s: %s", family.name, family.problem or "calls are taken again")
             self._is_stopping.wait(interval)
 
     def _connect(self) -> None:
@@ -316,8 +345,10 @@ def connect(address: str) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
-        logger.setLevel(logging.WARNING)
+        logger.setLevel(logging.ERROR)  # without the warning that this thread takes no signals
     if not ray.is_initialized():
         ray.init(address, namespace="bgeraser", log_to_driver=False, configure_logging=False)
+    for name in ("ray", "ray.serve"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     # Without its HTTP servers: calls come by handles.
     serve.start(proxy_location="Disabled")

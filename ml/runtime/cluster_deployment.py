@@ -1,5 +1,6 @@
 """Deploys families on Ray Serve: each is an application of its own with one deployment."""
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,10 +12,11 @@ from ml.runtime.cluster_replica import Replica, ReplicaConfig
 
 #: A replica runs one call at a time: others wait in the queues of the API servers, which know priorities.
 MAX_ONGOING = 1
-#: Above this share of busy replicas Serve starts another one.
-TARGET_BUSY = 0.7
+#: Servers send more calls than replicas run while a family may grow. Those make Serve start further replicas.
+TARGET_ONGOING = 1.0
 
 
+_POLL_SECONDS = 0.2
 #: The status of a family that is not deployed.
 MISSING = "MISSING"
 #: What Serve calls an application that will not become ready by itself.
@@ -72,7 +74,7 @@ def application(common: ReplicaConfig, family: str, size: FamilySize) -> Any:
             "autoscaling_config": {
                 "min_replicas": size.min_replicas,
                 "max_replicas": size.max_replicas,
-                "target_ongoing_requests": TARGET_BUSY,
+                "target_ongoing_requests": TARGET_ONGOING,
                 "upscale_delay_s": 10.0,
                 "downscale_delay_s": 300.0,
             }
@@ -137,14 +139,18 @@ def handle(prefix: str, family: str) -> Any:
     return serve.get_deployment_handle(family, application_name(prefix, family))
 
 
-def delete(prefix: str, families: Iterable[str]) -> None:
-    """Delete the `families`, and wait for the end of their replicas."""
+def delete(prefix: str, families: Iterable[str], wait_seconds: float = 150.0) -> None:
+    """Delete the `families`, and wait for the end of their replicas. Raises TimeoutError."""
     from ray import serve
 
-    found = serve.status().applications
-    for name in (application_name(prefix, family) for family in families):
-        if name in found:
-            serve.delete(name)
+    names = {application_name(prefix, family) for family in families}
+    for name in names & serve.status().applications.keys():
+        serve.delete(name, _blocking=False)
+    ends_at = time.monotonic() + wait_seconds
+    while left := names & serve.status().applications.keys():
+        if time.monotonic() >= ends_at:
+            raise TimeoutError(f"still there after {wait_seconds:g} s: {', '.join(sorted(left))}")
+        time.sleep(_POLL_SECONDS)
 
 
 def _text(state: Any) -> str:

@@ -216,10 +216,10 @@ class Dispatcher:
     def close(self) -> None:
         self._progress.close()
 
-    def resize(self, slots: int) -> None:
-        """Let `slots` calls run at once from now on."""
+    def resize(self, slots: int, spare: int = 0) -> None:
+        """Let `slots` calls run at once from now on, and take `spare` more."""
         with self._lock:
-            self._queue.resize(slots)
+            self._queue.resize(slots, spare)
         self._wake()
 
     def counts(self) -> tuple[int, int]:

@@ -123,13 +123,16 @@ class WorkerPool:
             },
         )
 
-    def resize(self, slots: int) -> None:
-        """Run at most `slots` calls at once from now on; running ones go on. Called by one thread."""
-        added = [self._slot(number) for number in range(len(self._slots), slots)]
+    def resize(self, slots: int, spare: int = 0) -> None:
+        """Run at most `slots` calls at once from now on, and send `spare` more; running ones go on.
+
+        Called by one thread.
+        """
+        added = [self._slot(number) for number in range(len(self._slots), slots + spare)]
         self._slots += added
         for slot in added if self._started else ():
             slot.start()
-        self.dispatcher.resize(slots)
+        self.dispatcher.resize(slots, spare)
 
     def submit(self, call: ToolCall, on_progress: Callable[[Progress], None] | None = None) -> PoolTicket:
         """Raises Overloaded: queue full, wait too long, no worker can start, or shutting down."""

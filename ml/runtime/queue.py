@@ -200,9 +200,13 @@ class WeightedQueue(Generic[E]):
     def running(self) -> frozenset[E]:
         return frozenset(self._running)
 
-    def resize(self, slots: int) -> None:
-        """Change the number of workers. Calls that run on more of them go on."""
+    def resize(self, slots: int, spare: int = 0) -> None:
+        """Change the number of workers. Calls that run on more of them go on.
+
+        `spare` more calls may be taken, which wait for a worker elsewhere.
+        """
         self._slots = slots
+        self._spare = spare
         self._long_slots = max(1, slots - 1)
         self._capped_slots = max(1, slots // 2)
 
@@ -222,7 +226,7 @@ class WeightedQueue(Generic[E]):
 
     def take(self, now: float) -> E | None:
         """The next call for a free slot, counted as running from `now`; None if none may run here now."""
-        if len(self._running) >= self._slots:
+        if len(self._running) >= self._slots + self._spare:
             return None
         allowed = _Allowed(
             long=sum(self._is_long(entry, now) for entry in self._running) < self._long_slots,

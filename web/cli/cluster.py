@@ -56,7 +56,11 @@ def delete() -> None:
     from ml.runtime import cluster_deployment
 
     config = _connected()
-    cluster_deployment.delete(config.prefix, config.sizes)
+    try:
+        cluster_deployment.delete(config.prefix, config.sizes)
+    except TimeoutError as error:
+        typer.echo(f"bgeraser: Being deleted, but {error}.", err=True)
+        raise typer.Exit(1) from None
     typer.echo("Deleted.")
 
 
@@ -71,6 +75,11 @@ def _connected() -> "ClusterConfig":
     try:
         cluster.require_token()
         cluster.connect(config.address)
-    except (cluster.NoToken, ConnectionError, ValueError) as error:
-        raise WrongSettings(f"BGERASER_RAY_ADDRESS={config.address}: {error}") from None
+    except cluster.NoToken as error:
+        raise WrongSettings(f"BGERASER_ML_BACKEND=ray: {error}.") from None
+    except (ConnectionError, ValueError) as error:
+        raise WrongSettings(
+            f"BGERASER_RAY_ADDRESS={config.address} cannot be used with this token and through this machine's"
+            f" Ray node: {error}"
+        ) from None
     return config

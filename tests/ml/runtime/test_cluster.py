@@ -78,6 +78,20 @@ def test_the_first_call_starts_the_first_replica_of_a_family(ray_cluster: RayClu
         assert backend.submit(call("echo")).answer.result(PATIENCE_SECONDS).width == 3
 
 
+def test_calls_of_a_family_that_no_machine_has_room_for_are_refused(
+    ray_cluster: RayCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml.runtime.cluster.FIRST_REPLICA_SECONDS", 3.0)
+    size = FamilySize(min_replicas=0, max_replicas=1, cpus=256)
+    with running(cluster_config(workload_config(tmp_path), sizes={"work": size}), 0) as backend:
+        tickets = [backend.submit(call("echo")) for _ in range(3)]
+        for ticket in tickets:
+            with pytest.raises(Overloaded, match="No replica for work can be started"):
+                ticket.answer.result(PATIENCE_SECONDS)
+        with pytest.raises(Overloaded, match="No replica for work"):
+            backend.submit(call("echo"))
+
+
 @pytest.mark.long
 def test_busy_replicas_make_a_family_grow(ray_cluster: RayCluster, tmp_path: Path) -> None:
     config = cluster_config(

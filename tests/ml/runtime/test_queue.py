@@ -53,6 +53,20 @@ def test_paid_calls_are_served_four_to_one() -> None:
     assert letters(served(queue_of(paid=20, free=20), 20)) == "ppppf" * 4
 
 
+def test_as_many_calls_run_as_there_are_slots_and_spare_ones() -> None:
+    queue = queue_of(paid=9, slots=1)
+    queue.resize(2, spare=1)
+    taken = [queue.take(0.0) for _ in range(4)]
+    assert [each is not None for each in taken] == [True, True, True, False]
+    queue.resize(1)
+    for each in taken[:2]:
+        assert each is not None
+        queue.finish(each)
+    assert queue.take(0.0) is None  # one still runs
+    queue.resize(0)
+    assert queue.expected_wait_seconds(0.0, entry(Priority.PAID)) > 0
+
+
 def test_calls_of_one_priority_are_served_in_order_of_arrival() -> None:
     order = [found.sequence for found in served(queue_of(paid=9), 9)]
     assert order == sorted(order)

@@ -71,9 +71,13 @@ def started() -> RayCluster:
 
 
 @pytest.fixture(scope="session")
-def ray_cluster() -> RayCluster:
+def ray_cluster() -> Iterator[RayCluster]:
     """Every fixture that uses a cluster depends on this one, which is how tests that need one are marked."""
-    return started()
+    cluster = started()
+    yield cluster
+    from ray import serve
+
+    serve.shutdown()  # else its threads connect again when Ray has ended
 
 
 def replica_processes() -> list[psutil.Process]:
@@ -125,4 +129,6 @@ def running(config: ClusterConfig, workers: int) -> Iterator[ClusterBackend]:
         yield backend
     finally:
         backend.close()
-        cluster_deployment.delete(config.prefix, config.sizes)
+        with contextlib.suppress(TimeoutError):  # replicas that cannot start are given up slowly
+            wait_seconds = 60.0 if workers else 0.0
+            cluster_deployment.delete(config.prefix, config.sizes, wait_seconds)
