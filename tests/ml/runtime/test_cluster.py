@@ -78,6 +78,7 @@ def test_the_first_call_starts_the_first_replica_of_a_family(ray_cluster: RayClu
         assert backend.submit(call("echo")).answer.result(PATIENCE_SECONDS).width == 3
 
 
+@pytest.mark.long
 def test_calls_of_a_family_that_no_machine_has_room_for_are_refused(
     ray_cluster: RayCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,8 +75,7 @@ def ray_cluster() -> Iterator[RayCluster]:
     """Every fixture that uses a cluster depends on this one, which is how tests that need one are marked."""
     cluster = started()
     yield cluster
-    from ray import serve
-
+    serve: Any = importlib.import_module("ray.serve")
     serve.shutdown()  # else its threads connect again when Ray has ended
 
 
