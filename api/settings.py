@@ -252,6 +252,16 @@ class Settings(BaseSettings):
                 )
         return value
 
+    @field_validator("ray_address")
+    @classmethod
+    def _is_a_host_and_port(cls, value: str) -> str:
+        port = value.rpartition(":")[2]
+        if value != "auto" and not (
+            re.fullmatch(r"[A-Za-z0-9.\-\[\]:_]+:[0-9]{1,5}", value) and 0 < int(port) < 65536
+        ):
+            raise ValueError("must be host:port, such as 10.0.0.2:6379, or auto")
+        return value
+
     @field_validator("ray_families")
     @classmethod
     def _are_families(cls, value: dict[str, FamilySize]) -> dict[str, FamilySize]:
@@ -294,7 +304,7 @@ class Settings(BaseSettings):
         except ValidationError as error:
             # Pydantic's own text repeats the values, including secrets.
             problems = [
-                f"{_PREFIX}{str(problem['loc'][0]).upper()} {_sentence(problem['msg'])}"
+                f"{_name_of(problem['loc'])} {_sentence(problem['msg'])}"
                 for problem in error.errors(include_input=False, include_url=False)
             ]
             raise WrongSettings("; ".join(problems) + ".") from None
@@ -439,6 +449,12 @@ def _begins_with(secret: SecretStr | None, *beginnings: str) -> bool:
 
 def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _name_of(place: tuple[int | str, ...]) -> str:
+    """The variable, and the place in its JSON if it has one."""
+    name = f"{_PREFIX}{str(place[0]).upper()}"
+    return name if len(place) == 1 else f"{name}: {'.'.join(map(str, place[1:]))}"
 
 
 def _sentence(message: str) -> str:

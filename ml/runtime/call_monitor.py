@@ -59,7 +59,6 @@ class CallMonitor:
         self._sleep = sleep
         self.engine_bytes: dict[str, int] | None = None  # of the worker's engines, once it has answered
         self._began = False
-        self._fraction = 0.0
         self._stop_at: float | None = None  # deadline of a cancelled call
         self._checked_at = 0.0  # when memory was last checked
         self._paused_since: float | None = None
@@ -67,14 +66,14 @@ class CallMonitor:
 
     def run(self) -> bool:
         """Supervise the call until it ends. False if its worker must be replaced."""
-        self._dispatcher.report(self._submission, Progress("starting", 0.0))
+        self._dispatcher.report(self._submission, Progress("starting", self._submission.reached))
         try:
             self._send()
             ends_at = time.monotonic() + self._submission.call.timeout_seconds
             while True:
                 now = time.monotonic()
                 self._pass_on_cancel(now)
-                if self._child.is_unclaimed():
+                if self._dispatcher.is_outranked(self._submission) and self._child.withdraw():
                     self._dispatcher.requeue(self._submission, self._submission.is_long)
                     return True
                 ends_at += self._pause_or_continue(now)
@@ -178,8 +177,8 @@ class CallMonitor:
                     submission, float(message["work"]), float(message["seconds"]), bool(message["trial"])
                 )
             case "step":
-                self._fraction = max(self._fraction, min(max(float(message["fraction"]), 0.0), 1.0))
-                self._dispatcher.report(submission, Progress(str(message["stage"])[:100], self._fraction))
+                submission.reached = max(submission.reached, min(max(float(message["fraction"]), 0.0), 1.0))
+                self._dispatcher.report(submission, Progress(str(message["stage"])[:100], submission.reached))
             case "long":
                 self._dispatcher.requeue(submission, is_long=True)
                 return True

@@ -15,8 +15,10 @@ in Serve's, which knows no priorities.
 import logging
 import math
 import os
+import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +50,7 @@ REPORT_SECONDS = 30.0
 REPORT_TIMEOUT_SECONDS = 20.0
 #: A cluster that has not answered for so long cannot be reached: calls are refused.
 LOST_SECONDS = 15.0
+CONNECT_SECONDS = 5.0
 #: A family without replicas whose state does not improve for so long is broken: its calls are refused.
 BROKEN_SECONDS = 30.0
 #: How long calls wait for a family's first replica, and how long others are refused if it does not come.
@@ -86,6 +89,7 @@ class _Family:
         self._broken_since = math.inf
         self._wanted_since = math.inf  # since when calls have waited for a first replica
         self._refused_until = -math.inf
+        self._workers: weakref.WeakSet[ClusterWorker] = weakref.WeakSet()
         self._handle: Any = None
         self._report_asked_at = -REPORT_SECONDS
         self._asked: Any = None
@@ -109,10 +113,15 @@ class _Family:
         )
 
     def _worker(self) -> ClusterWorker:
-        return ClusterWorker(f"A replica for {self.name}", self._open_stream, self._waits_for_replica)
+        worker = ClusterWorker(f"A replica for {self.name}", self._open_stream)
+        self._workers.add(worker)
+        return worker
 
-    def _waits_for_replica(self) -> bool:
-        return self.replicas == 0 and self.problem is None
+    def refuse(self, problem: Overloaded) -> None:
+        """Let all calls fail that wait, here or for a replica. Called by any thread."""
+        self.pool.dispatcher.fail_waiting(problem)
+        for worker in list(self._workers):
+            worker.refuse(problem)
 
     def _open_stream(self, work: StartCall, payloads: list[bytes]) -> Stream:
         stream: Stream = self._handle.options(stream=True).run.remote(work, *payloads)
@@ -126,6 +135,10 @@ class _Family:
         if self._handle is not None:
             self.pool.resize(self.replicas, self._spare())
             self._ask_for_report()
+
+    @property
+    def is_deployed(self) -> bool:
+        return self._handle is not None and self.problem is None
 
     def _spare(self) -> int:
         """How many calls to send that have no replica yet: by them, Serve sees that more are wanted."""
@@ -182,7 +195,11 @@ class ClusterBackend:
         self._config = config
         self._statistics = Statistics()
         self._families = {name: _Family(name, config, self._statistics) for name in config.sizes}
-        self._thread = threading.Thread(target=self._watch, name="bgeraser-cluster", daemon=True)
+        # Two, because Ray may not return for minutes while the cluster is away.
+        self._threads = [
+            threading.Thread(target=self._watch, name="bgeraser-cluster", daemon=True),
+            threading.Thread(target=self._refuse, name="bgeraser-cluster-refusals", daemon=True),
+        ]
         self._is_stopping = threading.Event()
         self._seen_at = time.monotonic()  # when the cluster last answered
         self._is_connected = False
@@ -197,7 +214,8 @@ class ClusterBackend:
         self._seen_at = time.monotonic()
         for family in self._families.values():
             family.pool.start()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self, grace_seconds: float) -> None:
         """Refuse new calls, fail waiting ones, and stop those still running after `grace_seconds`."""
@@ -213,8 +231,9 @@ class ClusterBackend:
         ]
         for pool, stop_at in deadlines:
             pool.close(stop_at)
-        if self._thread.is_alive():
-            self._thread.join(LOST_SECONDS)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(WATCH_SECONDS)  # one that waits for a cluster that is away is left behind
 
     def submit(self, call: ToolCall, on_progress: Callable[[Progress], None] | None = None) -> PoolTicket:
         """Raises Overloaded: queue full, wait too long, no replica or no cluster, or shutting down."""
@@ -238,7 +257,7 @@ class ClusterBackend:
         is_reachable = self._is_connected and time.monotonic() - self._seen_at < LOST_SECONDS
         reports = [family.report for family in self._families.values() if family.report is not None]
         return BackendState(
-            ready=is_reachable and self.worker_count > 0 and not self._is_stopping.is_set(),
+            ready=is_reachable and self._has_usable_family() and not self._is_stopping.is_set(),
             workers=self.worker_count,
             queued=sum(queued for queued, _ in counts),
             running=sum(running for _, running in counts),
@@ -266,6 +285,12 @@ class ClusterBackend:
         device = self._config.replica.worker.device if report is None else report.device
         return engine_state(tool, found, family.pool.dispatcher, device)
 
+    def _has_usable_family(self) -> bool:
+        """Whether a replica runs; one that is started by its first call counts if there are no others."""
+        families = self._families.values()
+        is_on_demand = all(size.min_replicas == 0 for size in self._config.sizes.values())
+        return any(family.replicas > 0 or (is_on_demand and family.is_deployed) for family in families)
+
     def _report(self, family: _Family) -> EngineReport | None:
         """What its machines have, or those of another family: usually they are the same."""
         reports = (each.report for each in (family, *self._families.values()))
@@ -275,14 +300,13 @@ class ClusterBackend:
         if time.monotonic() - self._seen_at > LOST_SECONDS:
             return Overloaded("The cluster that runs the tools cannot be reached.", 10)
         if family.problem is not None:
-            return Overloaded(f"No replica for {family.name} can be started; see the server's log.", 30)
+            return Overloaded(f"No replica for {family.name} can be started: {family.problem[:200]}", 30)
         return None
 
     # In the thread that watches the cluster
 
     def _watch(self) -> None:
         outage: str | None = None
-        problems: dict[str, str | None] = {}
         states: dict[str, FamilyState] = {}
         interval = WATCH_SECONDS
         while not self._is_stopping.is_set():
@@ -299,14 +323,19 @@ class ClusterBackend:
                     outage = repr(error)
                     log.exception("The cluster cannot be reached")
                 interval = WATCH_SECONDS
+            self._is_stopping.wait(interval)
+
+    def _refuse(self) -> None:
+        """In a thread of its own: let calls fail that nobody will take."""
+        problems: dict[str, str | None] = {}
+        while not self._is_stopping.wait(WATCH_SECONDS):
             for family in self._families.values():
                 problem = self._problem(family)
                 if problem is not None:
-                    family.pool.dispatcher.fail_waiting(problem)
+                    family.refuse(problem)
                 if family.problem != problems.get(family.name):
                     problems[family.name] = family.problem
                     log.error("Replicas for %s: %s", family.name, family.problem or "calls are taken again")
-            self._is_stopping.wait(interval)
 
     def _connect(self) -> None:
         connect(self._config.address)
@@ -335,11 +364,17 @@ def require_token() -> None:
 
 def connect(address: str) -> None:
     """Connect this process to a cluster through the Ray node on this machine, and start Serve there unless it
-    runs. Raises ConnectionError and Ray's other errors.
+    runs. Raises OSError, and Ray's errors.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report them to its makers
     import ray
     from ray import serve
+
+    host, _, port = address.rpartition(":")
+    if port.isdecimal():
+        # Ray would try for minutes.
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS):
+            pass
 
     for name in ("ray", "ray.serve"):  # into this process's own log, in its format
         logger = logging.getLogger(name)

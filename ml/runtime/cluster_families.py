@@ -5,7 +5,7 @@ A family scales, fails and is updated by itself.
 
 import math
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ml.backend import ToolCall
 
@@ -35,6 +35,13 @@ class FamilySize(BaseModel):
         if self.min_replicas > self.max_replicas:
             raise ValueError("min_replicas must not be above max_replicas")
         return self
+
+    @field_validator("gpus")
+    @classmethod
+    def _is_a_part_or_whole(cls, value: float) -> float:
+        if value > 1 and value != int(value):
+            raise ValueError("above 1 must be a whole number")
+        return value
 
     @property
     def threads(self) -> int:

@@ -1,24 +1,21 @@
 """A replica of a Ray cluster as a worker of this process: each call is a stream of messages from one replica.
 
-Ray chooses the replica. A call that no replica has taken for `CLAIM_SECONDS`, because other API servers keep
-them busy, goes back into this server's queue, where a more important call may have arrived meanwhile.
+Ray chooses the replica. While other API servers keep all of them busy, a call waits in Serve's queue. It is
+withdrawn for a more important one of this server, and fails if no replica will come.
 """
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from ml.errors import Cancelled
+from ml.errors import Cancelled, MlError
 from ml.runtime.messages import StartCall, failure
 from ml.runtime.wakeup import Wakeup
 from ml.runtime.wire import WireBroken, WorkerGone
 
 log = logging.getLogger(__name__)
-
-CLAIM_SECONDS = 1.0
 
 
 class Stream(Protocol):
@@ -31,27 +28,23 @@ class Stream(Protocol):
 
 
 class ClusterWorker:
-    """`open_stream(work, payloads)` sends a call. `waits_for_replica()`: whether a call that no replica takes
-    should wait on, because the first replica is only being started.
-    """
+    """`open_stream(work, payloads)` sends a call."""
 
     def __init__(
         self,
         name: str,
         open_stream: Callable[[StartCall, list[bytes]], Stream],
-        waits_for_replica: Callable[[], bool],
     ) -> None:
         self.is_up = True
         self._name = name
         self._open_stream = open_stream
-        self._waits_for_replica = waits_for_replica
         self._wakeup = Wakeup()
         self._wakeup.open()
         self._inbox: deque[dict[str, Any] | WireBroken] = deque()
         self._inbox_lock = threading.Lock()  # the wakeup is set exactly while the inbox has messages
         self._lock = threading.Lock()
         self._stream: Stream | None = None  # of the current call
-        self._sent_at = 0.0
+        self._number = 0
         self._is_claimed = False
         self._memory_bytes = 0
         self._put({"kind": "ready"})
@@ -69,7 +62,7 @@ class ClusterWorker:
         except Exception as error:  # Ray has many kinds
             raise WorkerGone(f"the cluster takes no call: {error!r}") from error
         with self._lock:
-            self._stream, self._is_claimed, self._sent_at = stream, False, time.monotonic()
+            self._stream, self._is_claimed, self._number = stream, False, work.number
         name = f"{self._name}-stream"
         threading.Thread(target=self._read, args=(stream,), name=name, daemon=True).start()
 
@@ -91,15 +84,18 @@ class ClusterWorker:
             raise message
         return message
 
-    def is_unclaimed(self) -> bool:
-        if self._is_claimed or time.monotonic() - self._sent_at < CLAIM_SECONDS or self._waits_for_replica():
-            return False
+    def withdraw(self) -> bool:
         with self._lock:
             if self._is_claimed or self._stream is None:
                 return False
             stream, self._stream = self._stream, None
         stream.cancel()
         return True
+
+    def refuse(self, error: MlError) -> None:
+        """Let the call fail that waits for a replica, if there is one. Called by any thread."""
+        if self.withdraw():
+            self._put(failure(self._number, error))
 
     def rss_bytes(self) -> int:
         """As the replica last reported it."""

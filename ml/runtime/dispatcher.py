@@ -53,6 +53,7 @@ class Submission(QueuedCall):
         kw_only=True, default=None
     )  # of `ml.runtime.duration_model`; known from the header
     is_trial: bool = field(kw_only=True, default=False)  # runs although its estimate would have it refused
+    reached: float = field(kw_only=True, default=0.0)  # the largest fraction of its work so far
     last_reported: Progress | None = field(kw_only=True, default=None)  # last progress passed to the caller
 
 
@@ -254,11 +255,16 @@ class Dispatcher:
                 return None
             submission = self._queue.take(time.monotonic())
             if submission is not None:
-                self._progress.report(submission, Progress("starting", 0.0))
+                self._progress.report(submission, Progress("starting", submission.reached))
                 self._report_positions()
         if submission is not None and submission.is_billed:
             self._wake()  # a guest's running call may have to pause
         return submission
+
+    def is_outranked(self, submission: Submission) -> bool:
+        """Whether a call of a higher priority than that of this one, which was taken, waits."""
+        with self._lock:
+            return self._queue.is_outranked(submission)
 
     def must_pause(self, submission: Submission) -> bool:
         """Whether the running call's worker must be suspended now."""
@@ -360,7 +366,7 @@ class Dispatcher:
         if all(submission.on_progress is None for submission in self._queue):
             return
         for position, (submission, _) in enumerate(self._queue.forecast(time.monotonic()), start=1):
-            self._progress.report(submission, Progress("queued", 0.0, position))
+            self._progress.report(submission, Progress("queued", submission.reached, position))
 
 
 def _stop_reason(submission: Submission, error: Exception) -> Exception:

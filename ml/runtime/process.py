@@ -77,8 +77,8 @@ class WorkerProcess:
         body, payloads = self._wire.receive()
         return load_in_server(body, payloads)
 
-    def is_unclaimed(self) -> bool:
-        return False  # it takes whatever is sent to it
+    def withdraw(self) -> bool:
+        return False  # it takes at once whatever is sent to it
 
     def rss_bytes(self) -> int:
         """Resident memory; 0 after the process has ended."""

@@ -285,6 +285,10 @@ class WeightedQueue(Generic[E]):
             entry.is_billed and (keeps_long if entry.is_long else keeps_short) for entry in self._waiting
         )
 
+    def is_outranked(self, running: E) -> bool:
+        """Whether a call of a higher priority waits."""
+        return any(RANKS[entry.priority] < RANKS[running.priority] for entry in self._waiting)
+
     def finish(self, entry: E) -> None:
         """Remove a finished call: its slot is free."""
         self._running.discard(entry)

@@ -24,8 +24,8 @@ class Worker(Protocol):
     def receive(self) -> dict[str, Any]:
         """The next message, see `ml.runtime.messages`."""
 
-    def is_unclaimed(self) -> bool:
-        """Whether the call that was sent should wait in the queue again, because no worker has taken it."""
+    def withdraw(self) -> bool:
+        """Take back the call that was sent, if it still waits for a worker elsewhere. True if taken back."""
 
     def rss_bytes(self) -> int:
         """Resident memory; 0 after the worker has ended."""

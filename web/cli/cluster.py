@@ -77,7 +77,7 @@ def _connected() -> "ClusterConfig":
         cluster.connect(config.address)
     except cluster.NoToken as error:
         raise WrongSettings(f"BGERASER_ML_BACKEND=ray: {error}.") from None
-    except (ConnectionError, ValueError) as error:
+    except Exception as error:  # Ray has many kinds
         raise WrongSettings(
             f"BGERASER_RAY_ADDRESS={config.address} cannot be used with this token and through this machine's"
             f" Ray node: {error}"

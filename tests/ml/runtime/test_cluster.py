@@ -110,7 +110,7 @@ def test_busy_replicas_make_a_family_grow(ray_cluster: RayCluster, tmp_path: Pat
             assert ticket.answer.result(PATIENCE_SECONDS).width == 3
 
 
-def test_two_servers_share_replicas_and_a_call_that_waits_for_one_keeps_its_place(
+def test_two_servers_share_replicas_and_a_paid_call_precedes_a_free_one_that_waits_for_one(
     ray_cluster: RayCluster, tmp_path: Path
 ) -> None:
     config = cluster_config(workload_config(tmp_path, workers=1))
@@ -128,17 +128,14 @@ def test_two_servers_share_replicas_and_a_call_that_waits_for_one_keeps_its_plac
             free = other.submit(call("echo", priority=Priority.FREE), heard)
             free.answer.add_done_callback(lambda _: order.append("free"))
             heard.wait_for(lambda progress: progress.stage == "starting")
-            heard.heard.clear()
-            heard.wait_for(lambda progress: progress.stage == "queued")  # no replica took it
             paid = other.submit(call("echo", priority=Priority.PAID))
             paid.answer.add_done_callback(lambda _: order.append("paid"))
-            # Once more in Serve's queue and back, after which the paid call is the next.
-            heard.heard.clear()
-            heard.wait_for(lambda progress: progress.queue_position >= 1)
+            heard.wait_for(lambda progress: progress.queue_position >= 1)  # withdrawn for the paid one
             gate.touch()
             for ticket in (busy, free, paid):
                 assert ticket.answer.result(PATIENCE_SECONDS).width == 3
             wait_until(lambda: len(order) == 2)
+            assert order == ["paid", "free"]
         finally:
             other.close()
 
@@ -196,16 +193,34 @@ def test_replicas_that_cannot_start_are_reported_and_their_calls_refused(
         assert states["work"].is_broken
 
 
+def test_calls_fail_whose_family_is_deleted(backend: ClusterBackend, tmp_path: Path) -> None:
+    gate, heard = tmp_path / "gate", Listener()
+    running_calls = [begin(backend, call("wait", gate=gate)) for _ in range(2)]
+    waiting = backend.submit(call("echo"), heard)
+    config = backend._config
+    deleting = threading.Thread(target=cluster_deployment.delete, args=(config.prefix, config.sizes))
+    deleting.start()
+    with pytest.raises(Overloaded, match="No replica for work"):
+        waiting.answer.result(PATIENCE_SECONDS)
+    gate.touch()
+    for ticket in running_calls:
+        assert ticket.answer.result(PATIENCE_SECONDS).width == 3
+    deleting.join()
+
+
 def test_a_cluster_that_cannot_be_reached_refuses_calls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setattr("ml.runtime.cluster.LOST_SECONDS", 0.5)
 
-    def fail(address: str) -> None:
+    released = threading.Event()
+
+    def hang(address: str) -> None:
+        released.wait(PATIENCE_SECONDS)
         raise ConnectionError(f"nothing at {address}")
 
-    monkeypatch.setattr("ml.runtime.cluster.connect", fail)
+    monkeypatch.setattr("ml.runtime.cluster.connect", hang)
     config = cluster_config(workload_config(tmp_path), address="127.0.0.1:1")
     backend = ClusterBackend(config)
     backend.start()
@@ -217,6 +232,7 @@ def test_a_cluster_that_cannot_be_reached_refuses_calls(
             backend.submit(call("echo"))
         assert not backend.state().ready
     finally:
+        released.set()
         backend.close()
 
 

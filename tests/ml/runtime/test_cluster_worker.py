@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ml.backend import ToolCall
+from ml.errors import Overloaded
 from ml.params import Params
-from ml.runtime import cluster_worker
 from ml.runtime.cluster_worker import ClusterWorker
 from ml.runtime.messages import StartCall
 from ml.runtime.wire import WireBroken, WorkerGone
@@ -52,7 +52,7 @@ def replica() -> Replica:
 
 @pytest.fixture
 def worker(replica: Replica) -> Iterator[ClusterWorker]:
-    made = ClusterWorker("A replica", replica.open, lambda: False)
+    made = ClusterWorker("A replica", replica.open)
     assert next_message(made) == {"kind": "ready"}
     yield made
     made.kill()
@@ -122,35 +122,35 @@ def test_a_cancelled_call_ends_at_once_and_its_later_messages_are_dropped(
     assert not has_message(worker)
 
 
-def test_a_call_that_no_replica_takes_is_given_back_once(
-    worker: ClusterWorker, replica: Replica, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_call_that_waits_for_a_replica_is_withdrawn_once(worker: ClusterWorker, replica: Replica) -> None:
     worker.send_work(WORK, [])
-    assert not worker.is_unclaimed()  # it has only just been sent
-    monkeypatch.setattr(cluster_worker, "CLAIM_SECONDS", 0.0)
-    assert worker.is_unclaimed()
-    assert not worker.is_unclaimed()
+    assert worker.withdraw()
+    assert not worker.withdraw()
     assert replica.cancelled == 1
 
 
-def test_a_call_that_a_replica_has_taken_is_not_given_back(
-    worker: ClusterWorker, replica: Replica, monkeypatch: pytest.MonkeyPatch
+def test_a_call_that_a_replica_has_taken_is_neither_withdrawn_nor_refused(
+    worker: ClusterWorker, replica: Replica
 ) -> None:
-    monkeypatch.setattr(cluster_worker, "CLAIM_SECONDS", 1e9)
     worker.send_work(WORK, [])
     replica.said.put({"kind": "accepted"})
     replica.said.put({"kind": "started", "number": 7})
     assert next_message(worker)["kind"] == "started"
-    monkeypatch.setattr(cluster_worker, "CLAIM_SECONDS", 0.0)
-    assert not worker.is_unclaimed()
+    assert not worker.withdraw()
+    worker.refuse(Overloaded("no replica", 30))
+    assert not has_message(worker)
+    assert replica.cancelled == 0
 
 
-def test_a_call_waits_on_for_a_first_replica(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster_worker, "CLAIM_SECONDS", 0.0)
-    worker = ClusterWorker("A replica", replica.open, lambda: True)
+def test_a_call_that_waits_for_a_replica_that_will_not_come_fails(
+    worker: ClusterWorker, replica: Replica
+) -> None:
+    worker.refuse(Overloaded("there is no call yet", 30))
     worker.send_work(WORK, [])
-    assert not worker.is_unclaimed()
-    worker.kill()
+    worker.refuse(Overloaded("no replica", 30))
+    message = next_message(worker)
+    assert (message["kind"], message["number"], message["error"]) == ("failed", 7, "Overloaded")
+    assert message["args"] == ["no replica", 30]
     assert replica.cancelled == 1
 
 
@@ -158,7 +158,7 @@ def test_a_cluster_that_takes_no_call_counts_as_gone() -> None:
     def refuse(work: StartCall, payloads: list[bytes]) -> Replica:
         raise ConnectionError("no head")
 
-    worker = ClusterWorker("A replica", refuse, lambda: False)
+    worker = ClusterWorker("A replica", refuse)
     with pytest.raises(WorkerGone, match="no head"):
         worker.send_work(WORK, [])
     worker.kill()

@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from ml.runtime import cluster_deployment
 from tests.support.ml.clusters import RayCluster, ray_cluster
+from tests.support.server import free_port
 from tests.support.waiting import wait_until
 from web.cli.main import app
 
@@ -44,7 +45,11 @@ def test_a_cluster_without_a_token_is_refused_in_one_sentence(
     [
         ('{"cutouts": {}}', "BGERASER_RAY_FAMILIES has no family 'cutouts'"),
         ('{"cutout": {"gpu": 1}}', "BGERASER_RAY_FAMILIES"),
-        ('{"cutout": {"min_replicas": 9}}', "min_replicas must not be above max_replicas"),
+        (
+            '{"cutout": {"min_replicas": 9}}',
+            "RAY_FAMILIES: cutout min_replicas must not be above max_replicas",
+        ),
+        ('{"edit": {"gpus": 1.5}}', "BGERASER_RAY_FAMILIES: edit.gpus above 1 must be a whole number"),
         ("cutout=4", "BGERASER_RAY_FAMILIES must be JSON"),
     ],
 )
@@ -55,6 +60,25 @@ def test_wrong_families_are_refused_by_name(
     result = bgeraser("serve", "--check")
     assert result.exit_code == 1
     assert problem in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "address", ["garbage", "local", "http://127.0.0.1:6379", "127.0.0.1:99999", "ray://h:1"]
+)
+def test_an_impossible_address_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BGERASER_RAY_ADDRESS", address)
+    result = bgeraser("cluster", "status")
+    assert result.exit_code == 1
+    assert "BGERASER_RAY_ADDRESS must be host:port" in result.stderr
+
+
+def test_an_address_where_nothing_answers_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("BGERASER_RAY_ADDRESS", f"127.0.0.1:{free_port()}")
+    result = bgeraser("cluster", "status")
+    assert result.exit_code == 1
+    assert "cannot be used" in result.stderr
     assert "Traceback" not in result.stderr
 
 

@@ -337,7 +337,7 @@ def test_refusals_are_in_the_call_log_as_background_removal(
     drop: Drop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logged: list[Any] = []
-    monkeypatch.setattr(drop.api.services.call_log, "enqueue", logged.append)
+    monkeypatch.setattr(drop.api.services.call_log, "enqueue", lambda record, _plan: logged.append(record))
     check(drop.post(data={"size": "auto"}), 400, "missing_source")
     (record,) = logged
     assert (record.tool, record.code, record.credits) == ("bg-removal", "MISSING_IMAGE", 0)
