@@ -5,6 +5,7 @@
     cluster_deployment  how they are deployed on Ray Serve
     cluster_replica     a replica: one worker process on a machine of the cluster
     cluster_worker      a replica as a worker of this process
+    cluster_turns       whose call is next, among those of all servers
     engine_report       what is installed there
 
 Everything else is as on one machine: each family has a `pool` with a queue, and each of its slots supervises
@@ -12,15 +13,19 @@ one call at a time. There are as many slots as replicas run, so that calls wait 
 in Serve's, which knows no priorities.
 """
 
+import itertools
 import logging
 import math
 import os
 import socket
 import threading
 import time
+import uuid
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ml import catalogue
@@ -33,6 +38,7 @@ from ml.runtime.call_monitor import SlotLimits
 from ml.runtime.cluster_deployment import DEPLOY_FAILED, MISSING, FamilyState
 from ml.runtime.cluster_families import DEFAULT_SIZES, FamilySize
 from ml.runtime.cluster_replica import ReplicaConfig
+from ml.runtime.cluster_turns import SILENT_SECONDS, TurnRequest, Turns
 from ml.runtime.cluster_worker import ClusterWorker, Stream
 from ml.runtime.engine_report import EngineReport, ReportedEngines
 from ml.runtime.messages import StartCall
@@ -76,11 +82,82 @@ class ClusterConfig:
     family_of: Callable[[ToolCall], str] = cluster_families.family_of
 
 
+class TurnsLink:
+    """This process's way to the cluster's `Turns`. Without them, calls are sent at once."""
+
+    def __init__(self, prefix: str) -> None:
+        self._name = f"{prefix}-turns"
+        self._server = uuid.uuid4().hex
+        self._numbers = itertools.count()
+        self._actor: Any = None
+        self._renewals: list[tuple[float, Any]] = []  # that were not answered yet
+
+    def connect(self) -> None:
+        """Find the actor, or start it."""
+        import ray
+
+        self._actor = (
+            ray.remote(Turns)
+            .options(
+                name=self._name,
+                lifetime="detached",
+                get_if_exists=True,
+                num_cpus=0,
+                max_concurrency=100_000,
+                max_restarts=-1,
+            )
+            .remote()
+        )
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether it answers. It is asked in the thread that watches the cluster."""
+        return not self._renewals or time.monotonic() - self._renewals[0][0] < SILENT_SECONDS / 2
+
+    def renew(self, sizes: Mapping[str, tuple[int, int]]) -> None:
+        import ray
+
+        asked = [ref for _, ref in self._renewals]
+        done, _ = ray.wait(asked, num_returns=len(asked), timeout=0) if asked else ([], [])
+        self._renewals = [(at, ref) for at, ref in self._renewals if ref not in done]
+        self._renewals.append((time.monotonic(), self._actor.renew.remote(self._server, sizes)))
+
+    def take(self, family: str, work: StartCall) -> "_RemoteTurn":
+        request = TurnRequest.of(self._server, next(self._numbers), work)
+        return _RemoteTurn(self, self._actor, family, request)
+
+
+class _RemoteTurn:
+    """`ml.runtime.cluster_worker.Turn`."""
+
+    def __init__(self, link: TurnsLink, actor: Any, family: str, request: TurnRequest) -> None:
+        self._link = link
+        self._actor = actor
+        self._family = family
+        self._request = request
+        self._ref = actor.take.remote(family, request)
+
+    def wait(self, seconds: float) -> bool:
+        import ray
+
+        done, _ = ray.wait([self._ref], timeout=seconds)
+        if not done:
+            return not self._link.is_reachable
+        with suppress(Exception):  # the actor is gone: Serve's own order must do
+            ray.get(self._ref)
+        return True
+
+    def give_back(self) -> None:
+        request = self._request
+        self._actor.give_back.remote(self._family, request.server, request.number)
+
+
 class _Family:
     """What this process knows of a family's replicas."""
 
-    def __init__(self, name: str, config: ClusterConfig, statistics: Statistics) -> None:
+    def __init__(self, name: str, config: ClusterConfig, link: TurnsLink, statistics: Statistics) -> None:
         self.name = name
+        self._link = link
         self.replicas = 0
         self.problem: str | None = None  # why none will run
         self.report: EngineReport | None = None
@@ -113,7 +190,8 @@ class _Family:
         )
 
     def _worker(self) -> ClusterWorker:
-        worker = ClusterWorker(f"A replica for {self.name}", self._open_stream)
+        take_turn = partial(self._link.take, self.name)
+        worker = ClusterWorker(f"A replica for {self.name}", take_turn, self._open_stream)
         self._workers.add(worker)
         return worker
 
@@ -133,12 +211,17 @@ class _Family:
         if self._handle is None and not state.is_broken:
             self._handle = cluster_deployment.handle(self._config.prefix, self.name)
         if self._handle is not None:
-            self.pool.resize(self.replicas, self._spare())
+            self.pool.resize(*self.room)
             self._ask_for_report()
 
     @property
     def is_deployed(self) -> bool:
         return self._handle is not None and self.problem is None
+
+    @property
+    def room(self) -> tuple[int, int]:
+        """How many replicas run, and how many calls may be sent besides."""
+        return self.replicas, self._spare()
 
     def _spare(self) -> int:
         """How many calls to send that have no replica yet: by them, Serve sees that more are wanted."""
@@ -194,7 +277,8 @@ class ClusterBackend:
         require_token()
         self._config = config
         self._statistics = Statistics()
-        self._families = {name: _Family(name, config, self._statistics) for name in config.sizes}
+        self._turns = TurnsLink(config.prefix)
+        self._families = {name: _Family(name, config, self._turns, self._statistics) for name in config.sizes}
         # Two, because Ray may not return for minutes while the cluster is away.
         self._threads = [
             threading.Thread(target=self._watch, name="bgeraser-cluster", daemon=True),
@@ -339,6 +423,7 @@ class ClusterBackend:
 
     def _connect(self) -> None:
         connect(self._config.address)
+        self._turns.connect()
         self._is_connected = True
         missing = [name for name, state in self._states().items() if state.status == MISSING]
         cluster_deployment.deploy(self._config.prefix, self._config.replica, self._config.sizes, missing)
@@ -347,6 +432,7 @@ class ClusterBackend:
         states = self._states()
         for name, state in states.items():
             self._families[name].update(state)
+        self._turns.renew({name: family.room for name, family in self._families.items()})
         return states
 
     def _states(self) -> dict[str, FamilyState]:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.settings import Settings, WrongSettings
-from web import bootstrap
 
 if TYPE_CHECKING:
     from ml.runtime.cluster import ClusterConfig
@@ -68,6 +67,9 @@ def _connected() -> "ClusterConfig":
     settings = Settings.load()
     if settings.ml_backend != "ray":
         raise WrongSettings("These commands need BGERASER_ML_BACKEND=ray and BGERASER_RAY_ADDRESS.")
+    # Imported here, because the other commands do not need them.
+    from web import bootstrap
+
     bootstrap.require_cluster_library()
     from ml.runtime import cluster
 

@@ -2,6 +2,7 @@
 
 import queue
 import select
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,10 +26,12 @@ class Replica:
         self.said: queue.SimpleQueue[dict[str, Any] | Exception] = queue.SimpleQueue()
         self.cancelled = 0
         self.received: list[bytes] = []
+        self.is_open = False
 
     def open(self, work: StartCall, payloads: list[bytes]) -> "Replica":
         assert work.number == WORK.number
-        self.received = payloads
+        self.received = list(payloads)
+        self.is_open = True
         return self
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -45,6 +48,21 @@ class Replica:
         self.said.put(RuntimeError("cancelled"))
 
 
+class GivenTurn:
+    """A turn that is there at once, unless it is held back."""
+
+    def __init__(self, work: StartCall) -> None:
+        self.is_given = threading.Event()
+        self.is_given.set()
+        self.given_back = 0
+
+    def wait(self, seconds: float) -> bool:
+        return self.is_given.wait(seconds)
+
+    def give_back(self) -> None:
+        self.given_back += 1
+
+
 @pytest.fixture
 def replica() -> Replica:
     return Replica()
@@ -52,7 +70,7 @@ def replica() -> Replica:
 
 @pytest.fixture
 def worker(replica: Replica) -> Iterator[ClusterWorker]:
-    made = ClusterWorker("A replica", replica.open)
+    made = ClusterWorker("A replica", GivenTurn, replica.open)
     assert next_message(made) == {"kind": "ready"}
     yield made
     made.kill()
@@ -69,13 +87,13 @@ def next_message(worker: ClusterWorker) -> dict[str, Any]:
 
 def test_messages_of_a_call_are_received_in_their_order(worker: ClusterWorker, replica: Replica) -> None:
     worker.send_work(WORK, [b"picture"])
-    assert replica.received == [b"picture"]
     steps: list[dict[str, Any]] = [
         {"kind": "step", "number": 7, "fraction": number / 50} for number in range(50)
     ]
     for message in ({"kind": "accepted"}, *steps, {"kind": "done", "number": 7}):
         replica.said.put(message)
     assert [next_message(worker) for _ in range(51)] == [*steps, {"kind": "done", "number": 7}]
+    assert replica.received == [b"picture"]
     assert not has_message(worker)
 
 
@@ -124,9 +142,33 @@ def test_a_cancelled_call_ends_at_once_and_its_later_messages_are_dropped(
 
 def test_a_call_that_waits_for_a_replica_is_withdrawn_once(worker: ClusterWorker, replica: Replica) -> None:
     worker.send_work(WORK, [])
+    wait_until(lambda: replica.is_open)
     assert worker.withdraw()
     assert not worker.withdraw()
-    assert replica.cancelled == 1
+    wait_until(lambda: replica.cancelled == 1)
+
+
+def test_a_call_is_sent_when_it_has_its_turn_and_gives_it_back(replica: Replica) -> None:
+    turns: list[GivenTurn] = []
+
+    def take(work: StartCall) -> GivenTurn:
+        turns.append(GivenTurn(work))
+        turns[-1].is_given.clear()
+        return turns[-1]
+
+    worker = ClusterWorker("A replica", take, replica.open)
+    assert next_message(worker) == {"kind": "ready"}
+    worker.send_work(WORK, [])
+    assert worker.withdraw()  # before its turn: it is never sent
+    assert turns[0].given_back
+    worker.send_work(WORK, [b"picture"])
+    assert not replica.is_open
+    turns[1].is_given.set()
+    replica.said.put({"kind": "done", "number": 7})
+    assert next_message(worker)["kind"] == "done"
+    assert replica.received == [b"picture"]
+    wait_until(lambda: turns[1].given_back > 0)
+    worker.kill()
 
 
 def test_a_call_that_a_replica_has_taken_is_neither_withdrawn_nor_refused(
@@ -158,7 +200,19 @@ def test_a_cluster_that_takes_no_call_counts_as_gone() -> None:
     def refuse(work: StartCall, payloads: list[bytes]) -> Replica:
         raise ConnectionError("no head")
 
-    worker = ClusterWorker("A replica", refuse)
+    worker = ClusterWorker("A replica", GivenTurn, refuse)
+    assert next_message(worker) == {"kind": "ready"}
+    worker.send_work(WORK, [])
+    with pytest.raises(WorkerGone, match="ConnectionError"):
+        next_message(worker)
+    worker.kill()
+
+
+def test_turns_that_cannot_be_asked_for_count_as_gone(replica: Replica) -> None:
+    def fail(work: StartCall) -> GivenTurn:
+        raise ConnectionError("no head")
+
+    worker = ClusterWorker("A replica", fail, replica.open)
     with pytest.raises(WorkerGone, match="no head"):
         worker.send_work(WORK, [])
     worker.kill()

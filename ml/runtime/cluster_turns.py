@@ -1,0 +1,122 @@
+"""Whose call the replicas of a family run next, when several API servers share them.
+
+Serve queues calls of different servers in no order, so that one that always has calls starves the others.
+`Turns`, an actor that every server asks before it sends a call, gives turns in the order of the same weighted
+queue as on one machine. If it cannot be reached, servers send their calls without.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ml.backend import Priority
+from ml.runtime.messages import StartCall
+from ml.runtime.queue import QueuedCall, WeightedQueue
+
+#: The turns of a server that has not been heard of for so long are given to others.
+SILENT_SECONDS = 20.0
+#: A call that runs for so long counts as a long one.
+LONG_SECONDS = 10.0
+#: Servers bound their own queues.
+QUEUE_SIZE = 1_000_000
+#: Expected of calls of which nothing was measured.
+UNKNOWN_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class TurnRequest:
+    """`server` and `number` name an attempt to run a call; the rest is its place in the queue."""
+
+    server: str
+    number: int
+    priority: Priority
+    expected_seconds: float
+    is_long: bool
+    is_billed: bool
+
+    @classmethod
+    def of(cls, server: str, number: int, work: StartCall) -> "TurnRequest":
+        seconds = UNKNOWN_SECONDS if work.estimate is None else work.estimate.mean_seconds
+        call = work.call
+        is_long = work.long_seconds is None
+        return cls(server, number, call.priority, seconds, is_long, call.is_billed)
+
+
+@dataclass(eq=False)
+class _Turn(QueuedCall):
+    server: str = field(kw_only=True)
+    is_given: bool = field(kw_only=True, default=False)
+    decided: asyncio.Event = field(kw_only=True, default_factory=asyncio.Event)
+
+
+class _Line:
+    """The turns of one family."""
+
+    def __init__(self) -> None:
+        self.queue: WeightedQueue[_Turn] = WeightedQueue(QUEUE_SIZE, 0, LONG_SECONDS)
+        self.turns: dict[tuple[str, int], _Turn] = {}
+
+    def give(self) -> None:
+        """Give turns as long as replicas are free."""
+        while (turn := self.queue.take(time.monotonic())) is not None:
+            turn.is_given = True
+            turn.decided.set()
+
+    def end(self, name: tuple[str, int]) -> None:
+        turn = self.turns.pop(name, None)
+        if turn is not None:
+            if not self.queue.remove(turn):
+                self.queue.finish(turn)
+            turn.decided.set()
+            self.give()
+
+
+class Turns:
+    """For one event loop."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, _Line] = {}
+        self._heard_at: dict[str, float] = {}
+
+    async def take(self, family: str, request: TurnRequest) -> bool:
+        """Wait for a turn. False if it was given back meanwhile."""
+        line = self._lines.setdefault(family, _Line())
+        turn = _Turn(
+            request.priority,
+            request.expected_seconds,
+            request.is_long,
+            time.monotonic(),
+            request.is_billed,
+            server=request.server,
+        )
+        line.turns[request.server, request.number] = turn
+        line.queue.put(turn)
+        line.give()
+        await turn.decided.wait()
+        return turn.is_given
+
+    async def give_back(self, family: str, server: str, number: int) -> None:
+        """The call has ended, or does not want its turn any more."""
+        line = self._lines.get(family)
+        if line is not None:
+            line.end((server, number))
+
+    async def renew(self, server: str, sizes: Mapping[str, tuple[int, int]]) -> None:
+        """`server` lives, and sees so many replicas of each family, and may send so many more calls."""
+        now = time.monotonic()
+        self._heard_at[server] = now
+        silent = {name for name, heard_at in self._heard_at.items() if now - heard_at > SILENT_SECONDS}
+        for name in silent:
+            del self._heard_at[name]
+        for line in self._lines.values():
+            for turn in [turn for turn in line.turns if turn[0] in silent]:
+                line.end(turn)
+        for family, (replicas, spare) in sizes.items():
+            line = self._lines.setdefault(family, _Line())
+            line.queue.resize(replicas, spare)
+            line.give()
+
+    async def counts(self) -> dict[str, tuple[int, int]]:
+        """How many turns of each family are wanted and given."""
+        return {family: (len(line.queue), len(line.queue.running)) for family, line in self._lines.items()}
