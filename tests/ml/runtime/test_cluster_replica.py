@@ -134,7 +134,7 @@ def test_the_report_says_what_is_installed(tmp_path: Path) -> None:
 def test_the_replicas_of_a_machine_install_a_checkpoint_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "ml.runtime.cluster_replica")
     name = "isnet-general-use"
     config = config_of(tmp_path, checkpoints=(name,), mirror=models_dir())
     made: list[Replica] = []
