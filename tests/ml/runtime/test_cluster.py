@@ -73,8 +73,9 @@ def test_the_first_call_starts_the_first_replica_of_a_family(ray_cluster: RayClu
         workload_config(tmp_path), sizes={"work": FamilySize(min_replicas=0, max_replicas=1, cpus=1.0)}
     )
     with running(config, 0) as backend:
-        wait_until(lambda: backend._families["work"].pool.slots != [])
-        assert not backend.state().ready
+        # Else a proxy would never send the call that starts one.
+        wait_until(lambda: backend.state().ready)
+        assert backend.state().workers == 0
         assert backend.submit(call("echo")).answer.result(PATIENCE_SECONDS).width == 3
 
 
