@@ -107,6 +107,8 @@ class OpenVinoRuntime:
             "CACHE_DIR": str(self._cache_dir),
             "PERFORMANCE_HINT": "LATENCY",  # a worker runs one call at a time
             "INFERENCE_NUM_THREADS": self._threads,
+            # Else every worker computes on the same first cores, and leaves the others idle.
+            "ENABLE_CPU_PINNING": False,
         }
         properties |= precision_properties(precision)
         return self._core.compile_model(graph, "CPU", properties)

@@ -10,6 +10,7 @@ import pytest
 from ml import device
 from ml.engines import rembg_engine
 from ml.engines.cache import EngineCache
+from ml.engines.openvino_runtime import OpenVinoRuntime
 from ml.errors import ModelUnavailable
 from tests.support.checkpoints import models_dir
 from tests.support.ml.cutouts import engines
@@ -34,6 +35,12 @@ def test_mattes_have_the_size_and_range_of_the_network() -> None:
         assert matte.dtype == np.float32
         assert 0 <= matte.min() < 0.01
         assert 0.99 < matte.max() <= 1
+
+
+def test_networks_are_not_tied_to_cores_that_those_of_other_workers_use_too(tmp_path: Path) -> None:
+    runtime = OpenVinoRuntime(tmp_path, threads=1)
+    network = runtime.load(models_dir() / "u2netp.onnx", (1, 3, 320, 320))
+    assert network._request.get_compiled_model().get_property("ENABLE_CPU_PINNING") is False
 
 
 def test_a_result_is_not_overwritten_by_the_next_call() -> None:
@@ -115,6 +122,7 @@ _LOAD = """
 import sys
 from pathlib import Path
 from ml.engines.cache import EngineCache
+from ml.engines.openvino_runtime import OpenVinoRuntime
 EngineCache(Path(sys.argv[1]), Path(sys.argv[2]), "cpu", 1 << 30).matting("u2netp")
 """
 
@@ -146,6 +154,7 @@ import numpy as np
 from ml.backend import ToolCall
 from ml.engines import rembg_engine
 from ml.engines.cache import EngineCache
+from ml.engines.openvino_runtime import OpenVinoRuntime
 from ml import catalogue
 from ml.runtime import run_call
 
