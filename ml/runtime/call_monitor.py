@@ -73,7 +73,7 @@ class CallMonitor:
             while True:
                 now = time.monotonic()
                 self._pass_on_cancel(now)
-                if self._dispatcher.is_outranked(self._submission) and self._child.withdraw():
+                if self._gives_way():
                     self._dispatcher.requeue(self._submission, self._submission.is_long)
                     return True
                 ends_at += self._pause_or_continue(now)
@@ -100,6 +100,14 @@ class CallMonitor:
             None if submission.is_long else self._limits.long_seconds,
         )
         self._child.send_work(work, list(call.files.values()))
+
+    def _gives_way(self) -> bool:
+        """Withdraw the call for a more important one, but only once: it must not be held up for ever."""
+        submission = self._submission
+        if submission.was_withdrawn or not self._dispatcher.is_outranked(submission):
+            return False
+        submission.was_withdrawn = self._child.withdraw()
+        return submission.was_withdrawn
 
     def _pass_on_cancel(self, now: float) -> None:
         if self._submission.cancel_requested and self._stop_at is None:

@@ -54,6 +54,7 @@ class Submission(QueuedCall):
     )  # of `ml.runtime.duration_model`; known from the header
     is_trial: bool = field(kw_only=True, default=False)  # runs although its estimate would have it refused
     reached: float = field(kw_only=True, default=0.0)  # the largest fraction of its work so far
+    was_withdrawn: bool = field(kw_only=True, default=False)  # once, for a more important call
     last_reported: Progress | None = field(kw_only=True, default=None)  # last progress passed to the caller
 
 
@@ -262,7 +263,7 @@ class Dispatcher:
         return submission
 
     def is_outranked(self, submission: Submission) -> bool:
-        """Whether a call of a higher priority than that of this one, which was taken, waits."""
+        """Whether a call of a higher priority waits that came after this one was taken."""
         with self._lock:
             return self._queue.is_outranked(submission)
 

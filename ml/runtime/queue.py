@@ -286,8 +286,11 @@ class WeightedQueue(Generic[E]):
         )
 
     def is_outranked(self, running: E) -> bool:
-        """Whether a call of a higher priority waits."""
-        return any(RANKS[entry.priority] < RANKS[running.priority] for entry in self._waiting)
+        """Whether a call of a higher priority waits that came after this one was taken."""
+        return any(
+            RANKS[entry.priority] < RANKS[running.priority] and entry.submitted_at > running.began_at
+            for entry in self._waiting
+        )
 
     def finish(self, entry: E) -> None:
         """Remove a finished call: its slot is free."""
