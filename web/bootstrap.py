@@ -76,7 +76,8 @@ def _backend(settings: Settings) -> Backend:
     if settings.ml_backend == "local":
         return LocalBackend(_local_config(settings))
     require_cluster_library()
-    from ml.runtime.cluster import ClusterBackend, NoToken
+    from ml.runtime.cluster import ClusterBackend
+    from ml.runtime.cluster_connection import NoToken
 
     try:
         return ClusterBackend(cluster_config(settings))

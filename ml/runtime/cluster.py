@@ -1,6 +1,7 @@
 """Runs calls in a Ray cluster: `ClusterBackend` implements `ml.backend.Backend` on Ray Serve.
 
-    cluster             configuration, connection, state
+    cluster             configuration, families as this process sees them, state
+    cluster_connection  the connection of this process to a cluster
     cluster_families    which tools share replicas, and how many
     cluster_deployment  how they are deployed on Ray Serve
     cluster_replica     a replica: one worker process on a machine of the cluster
@@ -13,17 +14,12 @@ one call at a time. There are as many slots as replicas run, so that calls wait 
 in Serve's, which knows no priorities.
 """
 
-import itertools
 import logging
 import math
-import os
-import socket
 import threading
 import time
-import uuid
 import weakref
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -33,12 +29,12 @@ from ml.backend import BackendState, EngineState, Progress, ToolCall
 from ml.editing.engine_selection import EngineSelection
 from ml.errors import Overloaded
 from ml.params import Params
-from ml.runtime import cluster_deployment, cluster_families
+from ml.runtime import cluster_connection, cluster_deployment, cluster_families
 from ml.runtime.call_monitor import SlotLimits
 from ml.runtime.cluster_deployment import DEPLOY_FAILED, MISSING, FamilyState
 from ml.runtime.cluster_families import DEFAULT_SIZES, FamilySize
 from ml.runtime.cluster_replica import ReplicaConfig
-from ml.runtime.cluster_turns import SILENT_SECONDS, TurnRequest, Turns
+from ml.runtime.cluster_turns import TurnsLink
 from ml.runtime.cluster_worker import ClusterWorker, Stream
 from ml.runtime.engine_report import EngineReport, ReportedEngines
 from ml.runtime.messages import StartCall
@@ -56,16 +52,11 @@ REPORT_SECONDS = 30.0
 REPORT_TIMEOUT_SECONDS = 20.0
 #: A cluster that has not answered for so long cannot be reached: calls are refused.
 LOST_SECONDS = 15.0
-CONNECT_SECONDS = 5.0
 #: A family without replicas whose state does not improve for so long is broken: its calls are refused.
 BROKEN_SECONDS = 30.0
 #: How long calls wait for a family's first replica, and how long others are refused if it does not come.
 FIRST_REPLICA_SECONDS = 90.0
 REFUSAL_SECONDS = 60.0
-
-
-class NoToken(ValueError):
-    """The cluster would run code for everybody who reaches it."""
 
 
 @dataclass(frozen=True)
@@ -80,76 +71,6 @@ class ClusterConfig:
     cancel_grace_seconds: float = 5.0
     close_seconds: float = 20.0  # for running calls when the backend closes
     family_of: Callable[[ToolCall], str] = cluster_families.family_of
-
-
-class TurnsLink:
-    """This process's way to the cluster's `Turns`. Without them, calls are sent at once."""
-
-    def __init__(self, prefix: str) -> None:
-        self._name = f"{prefix}-turns"
-        self._server = uuid.uuid4().hex
-        self._numbers = itertools.count()
-        self._actor: Any = None
-        self._renewals: list[tuple[float, Any]] = []  # that were not answered yet
-
-    def connect(self) -> None:
-        """Find the actor, or start it."""
-        import ray
-
-        self._actor = (
-            ray.remote(Turns)
-            .options(
-                name=self._name,
-                lifetime="detached",
-                get_if_exists=True,
-                num_cpus=0,
-                max_concurrency=100_000,
-                max_restarts=-1,
-            )
-            .remote()
-        )
-
-    @property
-    def is_reachable(self) -> bool:
-        """Whether it answers. It is asked in the thread that watches the cluster."""
-        return not self._renewals or time.monotonic() - self._renewals[0][0] < SILENT_SECONDS / 2
-
-    def renew(self, sizes: Mapping[str, tuple[int, int]]) -> None:
-        import ray
-
-        asked = [ref for _, ref in self._renewals]
-        done, _ = ray.wait(asked, num_returns=len(asked), timeout=0) if asked else ([], [])
-        self._renewals = [(at, ref) for at, ref in self._renewals if ref not in done]
-        self._renewals.append((time.monotonic(), self._actor.renew.remote(self._server, sizes)))
-
-    def take(self, family: str, work: StartCall) -> "_RemoteTurn":
-        request = TurnRequest.of(self._server, next(self._numbers), work)
-        return _RemoteTurn(self, self._actor, family, request)
-
-
-class _RemoteTurn:
-    """`ml.runtime.cluster_worker.Turn`."""
-
-    def __init__(self, link: TurnsLink, actor: Any, family: str, request: TurnRequest) -> None:
-        self._link = link
-        self._actor = actor
-        self._family = family
-        self._request = request
-        self._ref = actor.take.remote(family, request)
-
-    def wait(self, seconds: float) -> bool:
-        import ray
-
-        done, _ = ray.wait([self._ref], timeout=seconds)
-        if not done:
-            return not self._link.is_reachable
-        with suppress(Exception):  # the actor is gone: Serve's own order must do
-            ray.get(self._ref)
-        return True
-
-    def give_back(self) -> None:
-        request = self._request
-        self._actor.give_back.remote(self._family, request.server, request.number)
 
 
 class _Family:
@@ -271,10 +192,10 @@ class _Family:
 
 
 class ClusterBackend:
-    """Raises NoToken unless Ray's token authentication is on."""
+    """Raises `cluster_connection.NoToken` unless Ray's token authentication is on."""
 
     def __init__(self, config: ClusterConfig) -> None:
-        require_token()
+        cluster_connection.require_token()
         self._config = config
         self._statistics = Statistics()
         self._turns = TurnsLink(config.prefix)
@@ -422,7 +343,7 @@ class ClusterBackend:
                     log.error("Replicas for %s: %s", family.name, family.problem or "calls are taken again")
 
     def _connect(self) -> None:
-        connect(self._config.address)
+        cluster_connection.connect(self._config.address)
         self._turns.connect()
         self._is_connected = True
         missing = [name for name, state in self._states().items() if state.status == MISSING]
@@ -437,39 +358,3 @@ class ClusterBackend:
 
     def _states(self) -> dict[str, FamilyState]:
         return cluster_deployment.states(self._config.prefix, self._families)
-
-
-def require_token() -> None:
-    """Raises NoToken unless Ray's token authentication is on for this process."""
-    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
-        raise NoToken(
-            "Ray's token authentication is off: set RAY_AUTH_MODE=token, and the cluster's token as"
-            " RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
-        )
-
-
-def connect(address: str) -> None:
-    """Connect this process to a cluster through the Ray node on this machine, and start Serve there unless it
-    runs. Raises OSError, and Ray's errors.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report them to its makers
-    import ray
-    from ray import serve
-
-    host, _, port = address.rpartition(":")
-    if port.isdecimal():
-        # Ray would try for minutes.
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS):
-            pass
-
-    for name in ("ray", "ray.serve"):  # into this process's own log, in its format
-        logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.propagate = True
-        logger.setLevel(logging.ERROR)  # without the warning that this thread takes no signals
-    if not ray.is_initialized():
-        ray.init(address, namespace="bgeraser", log_to_driver=False, configure_logging=False)
-    for name in ("ray", "ray.serve"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # Without its HTTP servers: calls come by handles.
-    serve.start(proxy_location="Disabled")

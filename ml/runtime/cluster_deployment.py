@@ -14,8 +14,6 @@ from ml.runtime.cluster_replica import Replica, ReplicaConfig
 MAX_ONGOING = 1
 #: Servers send more calls than replicas run while a family may grow. Those make Serve start further replicas.
 TARGET_ONGOING = 1.0
-
-
 _POLL_SECONDS = 0.2
 #: The status of a family that is not deployed.
 MISSING = "MISSING"

@@ -1,7 +1,7 @@
 """A replica of a family: one worker process on a machine of the cluster, which runs one call at a time.
 
 The worker is the same supervised process as on a single machine, so that hostile pictures are decoded neither
-in the API's process nor in one of Ray's. This module knows nothing of Ray: `ml.runtime.cluster_families`
+in the API's process nor in one of Ray's. This module knows nothing of Ray: `cluster_deployment`
 makes a Ray Serve deployment of it.
 
 A replica ends a call by itself only when its worker needs too much memory, or when its caller is gone. All

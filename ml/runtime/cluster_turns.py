@@ -6,9 +6,13 @@ queue as on one machine. If it cannot be reached, servers send their calls witho
 """
 
 import asyncio
+import itertools
 import time
+import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from ml.backend import Priority
 from ml.runtime.messages import StartCall
@@ -120,3 +124,73 @@ class Turns:
     async def counts(self) -> dict[str, tuple[int, int]]:
         """How many turns of each family are wanted and given."""
         return {family: (len(line.queue), len(line.queue.running)) for family, line in self._lines.items()}
+
+
+class TurnsLink:
+    """This process's way to the cluster's `Turns`. Without them, calls are sent at once."""
+
+    def __init__(self, prefix: str) -> None:
+        self._name = f"{prefix}-turns"
+        self._server = uuid.uuid4().hex
+        self._numbers = itertools.count()
+        self._actor: Any = None
+        self._renewals: list[tuple[float, Any]] = []  # that were not answered yet
+
+    def connect(self) -> None:
+        """Find the actor, or start it."""
+        import ray
+
+        self._actor = (
+            ray.remote(Turns)
+            .options(
+                name=self._name,
+                lifetime="detached",
+                get_if_exists=True,
+                num_cpus=0,
+                max_concurrency=100_000,
+                max_restarts=-1,
+            )
+            .remote()
+        )
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether it answers. It is asked in the thread that watches the cluster."""
+        return not self._renewals or time.monotonic() - self._renewals[0][0] < SILENT_SECONDS / 2
+
+    def renew(self, sizes: Mapping[str, tuple[int, int]]) -> None:
+        import ray
+
+        asked = [ref for _, ref in self._renewals]
+        done, _ = ray.wait(asked, num_returns=len(asked), timeout=0) if asked else ([], [])
+        self._renewals = [(at, ref) for at, ref in self._renewals if ref not in done]
+        self._renewals.append((time.monotonic(), self._actor.renew.remote(self._server, sizes)))
+
+    def take(self, family: str, work: StartCall) -> "_RemoteTurn":
+        request = TurnRequest.of(self._server, next(self._numbers), work)
+        return _RemoteTurn(self, self._actor, family, request)
+
+
+class _RemoteTurn:
+    """`ml.runtime.cluster_worker.Turn`."""
+
+    def __init__(self, link: TurnsLink, actor: Any, family: str, request: TurnRequest) -> None:
+        self._link = link
+        self._actor = actor
+        self._family = family
+        self._request = request
+        self._ref = actor.take.remote(family, request)
+
+    def wait(self, seconds: float) -> bool:
+        import ray
+
+        done, _ = ray.wait([self._ref], timeout=seconds)
+        if not done:
+            return not self._link.is_reachable
+        with suppress(Exception):  # the actor is gone: Serve's own order must do
+            ray.get(self._ref)
+        return True
+
+    def give_back(self) -> None:
+        request = self._request
+        self._actor.give_back.remote(self._family, request.server, request.number)

@@ -84,6 +84,7 @@ TESTED_THROUGH = {
     "api/http/worker_app.py": "journeys/test_replicas.py",
     "web/cli/serving.py": "api/calls/test_shutdown.py",
     "web/cli/worker.py": "journeys/test_replicas.py",
+    "ml/runtime/cluster_connection.py": "web/cli/test_cluster.py",
     "ml/runtime/cluster_deployment.py": "ml/runtime/test_cluster.py",
     "ml/runtime/engine_report.py": "ml/runtime/test_cluster_replica.py",
     "ml/runtime/pool.py": "ml/runtime/test_local.py",

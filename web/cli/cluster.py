@@ -71,13 +71,13 @@ def _connected() -> "ClusterConfig":
     from web import bootstrap
 
     bootstrap.require_cluster_library()
-    from ml.runtime import cluster
+    from ml.runtime import cluster_connection
 
     config = bootstrap.cluster_config(settings)
     try:
-        cluster.require_token()
-        cluster.connect(config.address)
-    except cluster.NoToken as error:
+        cluster_connection.require_token()
+        cluster_connection.connect(config.address)
+    except cluster_connection.NoToken as error:
         raise WrongSettings(f"BGERASER_ML_BACKEND=ray: {error}.") from None
     except Exception as error:  # Ray has many kinds
         raise WrongSettings(

@@ -13,7 +13,8 @@ from ml.backend import Priority
 from ml.catalogue import TOOLS
 from ml.errors import ModelUnavailable, Overloaded
 from ml.runtime import cluster_deployment
-from ml.runtime.cluster import ClusterBackend, NoToken
+from ml.runtime.cluster import ClusterBackend
+from ml.runtime.cluster_connection import NoToken
 from ml.runtime.cluster_families import FamilySize
 from tests.support.ml import clusters
 from tests.support.ml.backends import Listener, begin, call, measure, workload_config
@@ -221,7 +222,7 @@ def test_a_cluster_that_cannot_be_reached_refuses_calls(
         released.wait(PATIENCE_SECONDS)
         raise ConnectionError(f"nothing at {address}")
 
-    monkeypatch.setattr("ml.runtime.cluster.connect", hang)
+    monkeypatch.setattr("ml.runtime.cluster_connection.connect", hang)
     config = cluster_config(workload_config(tmp_path), address="127.0.0.1:1")
     backend = ClusterBackend(config)
     backend.start()
