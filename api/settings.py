@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from ml.device import CpuLimit, PrecisionChoice
 from ml.generative_config import AUTO, DEFAULT_INPAINTING, GenerativeConfig, Scheduler, SettingNames
-from ml.runtime.cluster_families import DEFAULT_SIZES, FamilySize
+from ml.runtime.cluster.families import DEFAULT_SIZES, FamilySize
 
 
 class MissingSecret(Exception):

@@ -18,11 +18,11 @@ from api.images.storage import Storage
 from api.services import Services
 from api.settings import Settings, WrongSettings
 from ml.backend import Backend
-from ml.runtime.cluster_families import DEFAULT_SIZES
+from ml.runtime.cluster.families import DEFAULT_SIZES
 from ml.runtime.local import LocalBackend, LocalConfig
 
 if TYPE_CHECKING:
-    from ml.runtime.cluster import ClusterConfig
+    from ml.runtime.cluster.backend import ClusterConfig
 
 
 def open_services(settings: Settings) -> Services:
@@ -76,8 +76,8 @@ def _backend(settings: Settings) -> Backend:
     if settings.ml_backend == "local":
         return LocalBackend(_local_config(settings))
     require_cluster_library()
-    from ml.runtime.cluster import ClusterBackend
-    from ml.runtime.cluster_connection import NoToken
+    from ml.runtime.cluster.backend import ClusterBackend
+    from ml.runtime.cluster.connection import NoToken
 
     try:
         return ClusterBackend(cluster_config(settings))
@@ -93,8 +93,8 @@ def require_cluster_library() -> None:
 
 def cluster_config(settings: Settings) -> "ClusterConfig":
     """The settings of a Ray cluster. The paths are those of its machines too."""
-    from ml.runtime.cluster import ClusterConfig
-    from ml.runtime.cluster_replica import ReplicaConfig
+    from ml.runtime.cluster.backend import ClusterConfig
+    from ml.runtime.cluster.replica import ReplicaConfig
 
     return ClusterConfig(
         address=settings.ray_address,

@@ -1,19 +1,16 @@
 """A worker process as seen from the server: start it, exchange messages, measure and kill it."""
 
 import contextlib
-import os
 import signal
-import socket
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import psutil
 
 from ml import device as devices
+from ml.runtime import child_process
 from ml.runtime.messages import CancelCall, StartCall, WorkerConfig
-from ml.runtime.wire import Wire, WireBroken, dump_for_worker, load_in_server
+from ml.runtime.wire import WireBroken, dump_for_worker, load_in_server
 
 # Prefixes of environment variables that can hold secrets. A process that decodes untrusted files must not
 # have them.
@@ -29,19 +26,7 @@ class WorkerProcess:
 
     def __init__(self, config: WorkerConfig) -> None:
         """Start it. Raises OSError if the system refuses to."""
-        ours, theirs = socket.socketpair()
-        self._wire = Wire(ours)
-        with theirs:
-            try:
-                self._process = subprocess.Popen(  # noqa: S603 (our own interpreter and module)
-                    [sys.executable, "-P", "-m", "ml.runtime.worker", str(theirs.fileno()), str(os.getpid())],
-                    pass_fds=[theirs.fileno()],
-                    stdin=subprocess.DEVNULL,
-                    env=_environment(config),
-                )
-            except OSError:
-                ours.close()
-                raise
+        self._process, self._wire = child_process.start("ml.runtime.worker", _environment(config))
         self._system_process = psutil.Process(self._process.pid)
         self._is_paused = False
         self.is_up = True  # until an error shows otherwise
@@ -115,19 +100,16 @@ class WorkerProcess:
         SIGKILL is safe: a worker has no state to save.
         """
         self.is_up = False
-        self._process.kill()
-        status = self._process.wait()
+        how = child_process.kill(self._process)
         self._wire.close()
-        return signal.Signals(-status).name if -status in set(signal.Signals) else f"exit status {status}"
+        return how
 
 
 def _environment(config: WorkerConfig) -> dict[str, str]:
     """The environment of a worker: without secrets, with the import path and the number of threads."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_WITHHELD)}
     thread_settings = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     threads_of = dict.fromkeys(thread_settings, str(config.threads))
     # Otherwise torch's threads busy-wait, which doubled the time of a call on shared cores.
     threads_of["OMP_WAIT_POLICY"] = "PASSIVE"
-    import_path = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     limit = devices.limit_environment(config.cpu_limit)
-    return {**inherited, **threads_of, **limit, "PYTHONPATH": import_path}
+    return {**child_process.environment_without(_WITHHELD), **threads_of, **limit}

@@ -1,33 +1,26 @@
 """The worker process: receives calls on its socket, runs them one at a time, and sends the results.
 
-Started as `python -m ml.runtime.worker FD PARENT`, which unlike multiprocessing's spawn does not import the
-server's main module again. It ends with its parent in any case: its socket closes, and on Linux the kernel
-kills it.
+It ends with its parent in any case, see `ml.runtime.child_process`.
 """
 
 import contextlib
 import ctypes
-import faulthandler
 import importlib
 import io
 import logging
 import os
 import queue
-import resource
-import signal
-import socket
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
 from ml.backend import ToolAnswer, ToolCall
 from ml.errors import Cancelled, MlError, OutOfMemory, TooSlow
-from ml.runtime import duration_model
+from ml.runtime import child_process, duration_model
 from ml.runtime.messages import CancelCall, StartCall, WorkerConfig
 from ml.runtime.wire import Wire, WireBroken, dump_for_server, load_in_worker
 
@@ -173,10 +166,9 @@ class _Run:
 
 
 def main() -> None:
-    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
-    _protect(parent)
+    # The first to be killed when memory runs out.
+    wire = child_process.enter(oom_score=800)
     logging.basicConfig(format="worker %(process)d: %(message)s")
-    wire = Wire(socket.socket(fileno=descriptor))
     config: WorkerConfig = load_in_worker(wire.receive()[0])
     inbox = _Inbox(wire)
     inbox.start()
@@ -193,23 +185,6 @@ def main() -> None:
             _Run(wire, inbox, work, config.picture_memory_bytes, done_kinds).run(perform, engines, payloads)
             del work, payloads
             _trim_heap()
-
-
-def _protect(parent: int) -> None:
-    """End with the parent, ignore its signals, and be the first to be killed when memory runs out."""
-    # Ctrl-C and service managers signal the whole group; the server lets running calls finish and then kills
-    # us.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    faulthandler.enable()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would contain users' pictures
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-        with contextlib.suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text("800")
-    if os.getppid() != parent:  # it died before the death signal was set
-        os._exit(0)
 
 
 def _load(dotted_name: str) -> Any:

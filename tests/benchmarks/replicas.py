@@ -13,7 +13,7 @@ from typing import Any
 
 from ml.backend import Backend, Priority, ToolCall
 from ml.catalogue import TOOLS
-from ml.runtime.cluster_families import FamilySize
+from ml.runtime.cluster.families import FamilySize
 from ml.runtime.local import LocalConfig
 from tests.benchmarks import load
 from tests.benchmarks.load import Measured

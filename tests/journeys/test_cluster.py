@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from billing.ledger.plans import PlanName
-from ml.runtime import cluster_deployment
-from ml.runtime.cluster_families import DEFAULT_SIZES
+from ml.runtime.cluster import deployment
+from ml.runtime.cluster.families import DEFAULT_SIZES
 from tests.support.databases import Postgres
 from tests.support.ml.clusters import RayCluster, ray_cluster, replica_processes
 from tests.support.ml.photos import jpeg_bytes, photo
@@ -58,7 +58,7 @@ def settings(
             "BGERASER_RAY_FAMILIES": json.dumps(_FAMILIES),
             **bucket.environment,
         }
-        cluster_deployment.delete("bgeraser", DEFAULT_SIZES)
+        deployment.delete("bgeraser", DEFAULT_SIZES)
 
 
 @dataclass

@@ -7,7 +7,7 @@ import typer
 from api.settings import Settings, WrongSettings
 
 if TYPE_CHECKING:
-    from ml.runtime.cluster import ClusterConfig
+    from ml.runtime.cluster.backend import ClusterConfig
 
 app = typer.Typer(
     help="Tools on a Ray cluster (BGERASER_ML_BACKEND=ray).", no_args_is_help=True, add_completion=False
@@ -24,23 +24,23 @@ def deploy(
 
     Servers deploy by themselves only what is missing. Replicas are replaced one after another.
     """
-    from ml.runtime import cluster_deployment
+    from ml.runtime.cluster import deployment
 
     config = _connected()
     if unknown := set(families or ()) - config.sizes.keys():
         raise WrongSettings(f"There is no family {min(unknown)!r}: there are {', '.join(config.sizes)}.")
     wanted = families or list(config.sizes)
-    cluster_deployment.deploy(config.prefix, config.replica, config.sizes, wanted)
+    deployment.deploy(config.prefix, config.replica, config.sizes, wanted)
     typer.echo(f"Deployed: {', '.join(wanted)}. bgeraser cluster status shows when they run.")
 
 
 @app.command()
 def status() -> None:
     """Show each family: its state, replicas and what is wrong with it."""
-    from ml.runtime import cluster_deployment
+    from ml.runtime.cluster import deployment
 
     config = _connected()
-    states = cluster_deployment.states(config.prefix, config.sizes)
+    states = deployment.states(config.prefix, config.sizes)
     for family, state in states.items():
         size = config.sizes[family]
         bounds = f"{size.min_replicas} to {size.max_replicas}"
@@ -52,11 +52,11 @@ def status() -> None:
 @app.command()
 def delete() -> None:
     """Delete the tools from the cluster. Calls that run there fail, and are not charged."""
-    from ml.runtime import cluster_deployment
+    from ml.runtime.cluster import deployment
 
     config = _connected()
     try:
-        cluster_deployment.delete(config.prefix, config.sizes)
+        deployment.delete(config.prefix, config.sizes)
     except TimeoutError as error:
         typer.echo(f"bgeraser: Being deleted, but {error}.", err=True)
         raise typer.Exit(1) from None
@@ -71,13 +71,13 @@ def _connected() -> "ClusterConfig":
     from web import bootstrap
 
     bootstrap.require_cluster_library()
-    from ml.runtime import cluster_connection
+    from ml.runtime.cluster import connection
 
     config = bootstrap.cluster_config(settings)
     try:
-        cluster_connection.require_token()
-        cluster_connection.connect(config.address)
-    except cluster_connection.NoToken as error:
+        connection.require_token()
+        connection.connect(config.address)
+    except connection.NoToken as error:
         raise WrongSettings(f"BGERASER_ML_BACKEND=ray: {error}.") from None
     except Exception as error:  # Ray has many kinds
         raise WrongSettings(

@@ -16,10 +16,10 @@ import psutil
 import pytest
 
 from ml.backend import ToolCall
-from ml.runtime import cluster_deployment
-from ml.runtime.cluster import ClusterBackend, ClusterConfig
-from ml.runtime.cluster_families import FamilySize
-from ml.runtime.cluster_replica import ReplicaConfig
+from ml.runtime.cluster import connection, deployment
+from ml.runtime.cluster.backend import ClusterBackend, ClusterConfig
+from ml.runtime.cluster.families import FamilySize
+from ml.runtime.cluster.replica import ReplicaConfig
 from ml.runtime.local import LocalConfig
 from tests.support.waiting import wait_until
 
@@ -74,6 +74,7 @@ def started() -> RayCluster:
 def ray_cluster() -> Iterator[RayCluster]:
     """Every fixture that uses a cluster depends on this one, which is how tests that need one are marked."""
     cluster = started()
+    connection.connect(cluster.address)  # for tests that look into it themselves
     yield cluster
     serve: Any = importlib.import_module("ray.serve")
     serve.shutdown()  # else its threads connect again when Ray has ended
@@ -130,4 +131,4 @@ def running(config: ClusterConfig, workers: int) -> Iterator[ClusterBackend]:
         backend.close()
         with contextlib.suppress(TimeoutError):  # replicas that cannot start are given up slowly
             wait_seconds = 60.0 if workers else 0.0
-            cluster_deployment.delete(config.prefix, config.sizes, wait_seconds)
+            deployment.delete(config.prefix, config.sizes, wait_seconds)

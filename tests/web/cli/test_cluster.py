@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from ml.runtime import cluster_deployment
+from ml.runtime.cluster import deployment
 from tests.support.ml.clusters import RayCluster, ray_cluster
 from tests.support.server import free_port
 from tests.support.waiting import wait_until
@@ -115,4 +115,4 @@ def test_a_family_is_deployed_shown_and_deleted(
     finally:
         deleted = bgeraser("cluster", "delete")
     assert deleted.stdout == "Deleted.\n"
-    assert cluster_deployment.states("bgeraser", ["edit"])["edit"].status == "MISSING"
+    assert deployment.states("bgeraser", ["edit"])["edit"].status == "MISSING"

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter
 
 from ml.checkpoints import registry
 from ml.device import Device
@@ -44,6 +47,18 @@ class EngineReport:
             },
             selections,
         )
+
+    def as_json(self) -> dict[str, Any]:
+        found: dict[str, Any] = _JSON.dump_python(self, mode="json")
+        return found
+
+    @classmethod
+    def from_json(cls, found: dict[str, Any]) -> "EngineReport":
+        """Raises ValueError."""
+        return _JSON.validate_python(found, strict=False)
+
+
+_JSON = TypeAdapter(EngineReport)
 
 
 class ReportedEngines:

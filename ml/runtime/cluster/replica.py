@@ -1,8 +1,8 @@
 """A replica of a family: one worker process on a machine of the cluster, which runs one call at a time.
 
 The worker is the same supervised process as on a single machine, so that hostile pictures are decoded neither
-in the API's process nor in one of Ray's. This module knows nothing of Ray: `cluster_deployment`
-makes a Ray Serve deployment of it.
+in the API's process nor in one of Ray's. This module knows nothing of Ray: `deployment` makes a Ray Serve
+deployment of it.
 
 A replica ends a call by itself only when its worker needs too much memory, or when its caller is gone. All
 other limits are those of the caller's `ml.runtime.call_monitor`, which cancels.
@@ -29,7 +29,7 @@ from ml.editing import engine_selection
 from ml.engines.installed import InstalledEngines
 from ml.errors import OutOfMemory
 from ml.runtime.call_monitor import memory_exceeded
-from ml.runtime.engine_report import EngineReport
+from ml.runtime.cluster.engine_report import EngineReport
 from ml.runtime.messages import StartCall, WorkerConfig, failure
 from ml.runtime.process import WorkerProcess
 from ml.runtime.wakeup import Wakeup
@@ -46,8 +46,8 @@ WATCH_SECONDS = 0.25
 ORPHAN_SECONDS = 15.0
 #: A replica whose workers cannot be started so often in a row is unhealthy, and Ray replaces it.
 FAILURES_MAX = 3
-#: The last messages about a call.
-_LAST = ("done", "failed", "long", "lost")
+#: The kinds of the last message about a call.
+LAST_KINDS = ("done", "failed", "long", "lost")
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Replica:
             while True:
                 message = await call.messages.get()
                 yield message
-                if message["kind"] in _LAST:
+                if message["kind"] in LAST_KINDS:
                     return
         finally:
             call.is_stopped.set()
@@ -269,7 +269,7 @@ class Replica:
                     raise WireBroken("a message about another call")
                 message["number"] = call.work.number
                 call.tell(message)
-                if message.get("kind") in _LAST:
+                if message.get("kind") in LAST_KINDS:
                     # Memory of a call that ran out of it may still be in use.
                     return message.get("error") != OutOfMemory.__name__
 

@@ -8,8 +8,7 @@ import pytest
 
 from ml.backend import Priority, ToolCall
 from ml.params import Params
-from ml.runtime import cluster_turns
-from ml.runtime.cluster_turns import TurnRequest, Turns
+from ml.runtime.cluster.turns import TurnRequest, Turns
 from ml.runtime.messages import StartCall
 from tests.support.waiting import run_ready_tasks
 
@@ -85,7 +84,7 @@ def test_the_turns_of_a_server_that_is_silent_are_given_to_others(monkeypatch: p
         assert await lost
         (waiting, silent) = await asked(turns, request("b", 0), request("a", 1))
         assert not waiting.done()
-        monkeypatch.setattr(cluster_turns, "SILENT_SECONDS", 0.0)
+        monkeypatch.setattr("ml.runtime.cluster.turns.SILENT_SECONDS", 0.0)
         await turns.renew("b", {"cutout": (1, 0)})
         assert await waiting
         assert not await silent

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +13,10 @@ import pytest
 from ml.backend import Priority
 from ml.catalogue import TOOLS
 from ml.errors import ModelUnavailable, Overloaded
-from ml.runtime import cluster_deployment
-from ml.runtime.cluster import ClusterBackend
-from ml.runtime.cluster_connection import NoToken
-from ml.runtime.cluster_families import FamilySize
+from ml.runtime.cluster import deployment
+from ml.runtime.cluster.backend import ClusterBackend
+from ml.runtime.cluster.connection import NoToken
+from ml.runtime.cluster.families import FamilySize
 from tests.support.ml import clusters
 from tests.support.ml.backends import Listener, begin, call, measure, workload_config
 from tests.support.ml.clusters import RayCluster, cluster_config, ray_cluster, replica_processes, running
@@ -30,6 +31,12 @@ def backend(ray_cluster: RayCluster, tmp_path: Path) -> Iterator[ClusterBackend]
     with running(cluster_config(workload_config(tmp_path)), 2) as started:
         measure(started, tmp_path, "echo", "wait")
         yield started
+
+
+def drivers() -> list[psutil.Process]:
+    return [
+        process for process in psutil.Process().children() if "ml.runtime.cluster.driver" in process.cmdline()
+    ]
 
 
 def test_a_cluster_without_a_token_is_refused(
@@ -84,7 +91,7 @@ def test_the_first_call_starts_the_first_replica_of_a_family(ray_cluster: RayClu
 def test_calls_of_a_family_that_no_machine_has_room_for_are_refused(
     ray_cluster: RayCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ml.runtime.cluster.FIRST_REPLICA_SECONDS", 3.0)
+    monkeypatch.setattr("ml.runtime.cluster.backend.FIRST_REPLICA_SECONDS", 3.0)
     size = FamilySize(min_replicas=0, max_replicas=1, cpus=256)
     with running(cluster_config(workload_config(tmp_path), sizes={"work": size}), 0) as backend:
         tickets = [backend.submit(call("echo")) for _ in range(3)]
@@ -191,7 +198,7 @@ def test_replicas_that_cannot_start_are_reported_and_their_calls_refused(
             return False
 
         wait_until(is_refused, every_seconds=0.5)
-        states = cluster_deployment.states(backend._config.prefix, ["work"])
+        states = deployment.states(backend._config.prefix, ["work"])
         assert states["work"].is_broken
 
 
@@ -200,7 +207,7 @@ def test_calls_fail_whose_family_is_deleted(backend: ClusterBackend, tmp_path: P
     running_calls = [begin(backend, call("wait", gate=gate)) for _ in range(2)]
     waiting = backend.submit(call("echo"), heard)
     config = backend._config
-    deleting = threading.Thread(target=cluster_deployment.delete, args=(config.prefix, config.sizes))
+    deleting = threading.Thread(target=deployment.delete, args=(config.prefix, config.sizes))
     deleting.start()
     with pytest.raises(Overloaded, match="No replica for work"):
         waiting.answer.result(PATIENCE_SECONDS)
@@ -210,32 +217,43 @@ def test_calls_fail_whose_family_is_deleted(backend: ClusterBackend, tmp_path: P
     deleting.join()
 
 
-def test_a_cluster_that_cannot_be_reached_refuses_calls(
+def test_a_cluster_that_does_not_answer_refuses_calls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setattr("ml.runtime.cluster.LOST_SECONDS", 0.5)
+    monkeypatch.setattr("ml.runtime.cluster.backend.LOST_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # connections are accepted, and nothing is said
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        backend = ClusterBackend(cluster_config(workload_config(tmp_path), address=address))
+        backend.start()
+        try:
+            waiting = backend.submit(call("echo"))
+            with pytest.raises(Overloaded, match="cannot be reached"):
+                waiting.answer.result(PATIENCE_SECONDS)
+            with pytest.raises(Overloaded, match="cannot be reached"):
+                backend.submit(call("echo"))
+            assert not backend.state().ready
+        finally:
+            backend.close()
 
-    released = threading.Event()
 
-    def hang(address: str) -> None:
-        released.wait(PATIENCE_SECONDS)
-        raise ConnectionError(f"nothing at {address}")
+def test_calls_outlive_the_process_that_is_connected(backend: ClusterBackend, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    running_calls = [begin(backend, call("wait", gate=gate)) for _ in range(2)]
+    waiting = backend.submit(call("echo"))
+    gate.touch()
+    for driver in drivers():
+        driver.send_signal(signal.SIGKILL)
+    for ticket in (*running_calls, waiting):
+        assert ticket.answer.result(PATIENCE_SECONDS).width == 3
+    assert len(drivers()) == 1
 
-    monkeypatch.setattr("ml.runtime.cluster_connection.connect", hang)
-    config = cluster_config(workload_config(tmp_path), address="127.0.0.1:1")
-    backend = ClusterBackend(config)
-    backend.start()
-    try:
-        waiting = backend.submit(call("echo"))
-        with pytest.raises(Overloaded, match="cannot be reached"):
-            waiting.answer.result(PATIENCE_SECONDS)
-        with pytest.raises(Overloaded, match="cannot be reached"):
-            backend.submit(call("echo"))
-        assert not backend.state().ready
-    finally:
-        released.set()
-        backend.close()
+
+def test_the_process_that_is_connected_has_no_secrets_of_the_server(
+    backend: ClusterBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (driver,) = drivers()
+    assert not [name for name in driver.environ() if name.startswith(("BGERASER_", "AWS_"))]
 
 
 def test_the_token_is_kept_from_workers(backend: ClusterBackend) -> None:

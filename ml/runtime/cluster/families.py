@@ -47,6 +47,14 @@ class FamilySize(BaseModel):
     def threads(self) -> int:
         return math.ceil(self.cpus)
 
+    def room(self, running: int) -> tuple[int, int]:
+        """How many calls `running` replicas take at once, and how many may be sent besides.
+
+        By those that have no replica yet, Serve sees that more are wanted.
+        """
+        room = self.max_replicas - running
+        return running, min(room, max(1, running // 4)) if room > 0 else 0
+
 
 #: Enlarging and prompts are asked for less often: their first replica is started by their first call.
 DEFAULT_SIZES: dict[str, FamilySize] = {

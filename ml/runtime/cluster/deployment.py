@@ -7,8 +7,8 @@ from typing import Any
 
 from ml.checkpoints import registry
 from ml.checkpoints.registry import Profile
-from ml.runtime.cluster_families import FAMILIES, FamilySize
-from ml.runtime.cluster_replica import Replica, ReplicaConfig
+from ml.runtime.cluster.families import FAMILIES, FamilySize
+from ml.runtime.cluster.replica import Replica, ReplicaConfig
 
 #: A replica runs one call at a time: others wait in the queues of the API servers, which know priorities.
 MAX_ONGOING = 1

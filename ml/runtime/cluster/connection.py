@@ -20,19 +20,22 @@ def require_token() -> None:
         )
 
 
+def check_answers(address: str) -> None:
+    """Raises OSError if nothing answers at the address; Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdecimal():
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS):
+            pass
+
+
 def connect(address: str) -> None:
     """Connect this process to a cluster through the Ray node on this machine, and start Serve there unless it
     runs. Raises OSError, and Ray's errors.
     """
+    check_answers(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report them to its makers
     import ray
     from ray import serve
-
-    host, _, port = address.rpartition(":")
-    if port.isdecimal():
-        # Ray would try for minutes.
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS):
-            pass
 
     for name in ("ray", "ray.serve"):  # into this process's own log, in its format
         logger = logging.getLogger(name)

@@ -172,7 +172,7 @@ class TurnsLink:
 
 
 class _RemoteTurn:
-    """`ml.runtime.cluster_worker.Turn`."""
+    """`ml.runtime.cluster.worker.Turn`."""
 
     def __init__(self, link: TurnsLink, actor: Any, family: str, request: TurnRequest) -> None:
         self._link = link

@@ -1,13 +1,23 @@
 """Runs calls in a Ray cluster: `ClusterBackend` implements `ml.backend.Backend` on Ray Serve.
 
-    cluster             configuration, families as this process sees them, state
-    cluster_connection  the connection of this process to a cluster
-    cluster_families    which tools share replicas, and how many
-    cluster_deployment  how they are deployed on Ray Serve
-    cluster_replica     a replica: one worker process on a machine of the cluster
-    cluster_worker      a replica as a worker of this process
-    cluster_turns       whose call is next, among those of all servers
-    engine_report       what is installed there
+    backend        configuration, families as this server sees them, state
+    worker         a replica as a worker of this server
+    link           keeps a driver running, and speaks with it by `messages`
+    families       which tools share replicas, and how many
+    engine_report  what is installed on the cluster's machines
+
+in the driver, a process that is connected to the cluster:
+
+    driver         connects, deploys what is missing, and watches
+    connection     the connection
+    deployment     the families on Ray Serve
+    calls          sends calls, and passes on what their replicas say
+    turns          asks whose call is next, among those of all servers
+
+and in the cluster:
+
+    replica        one worker process on a machine of the cluster
+    turns          the actor that gives turns
 
 Everything else is as on one machine: each family has a `pool` with a queue, and each of its slots supervises
 one call at a time. There are as many slots as replicas run, so that calls wait in our weighted queue and not
@@ -22,34 +32,28 @@ import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from ml import catalogue
 from ml.backend import BackendState, EngineState, Progress, ToolCall
 from ml.editing.engine_selection import EngineSelection
 from ml.errors import Overloaded
 from ml.params import Params
-from ml.runtime import cluster_connection, cluster_deployment, cluster_families
 from ml.runtime.call_monitor import SlotLimits
-from ml.runtime.cluster_deployment import DEPLOY_FAILED, MISSING, FamilyState
-from ml.runtime.cluster_families import DEFAULT_SIZES, FamilySize
-from ml.runtime.cluster_replica import ReplicaConfig
-from ml.runtime.cluster_turns import TurnsLink
-from ml.runtime.cluster_worker import ClusterWorker, Stream
-from ml.runtime.engine_report import EngineReport, ReportedEngines
-from ml.runtime.messages import StartCall
+from ml.runtime.cluster import connection, families
+from ml.runtime.cluster.deployment import DEPLOY_FAILED, FamilyState
+from ml.runtime.cluster.engine_report import EngineReport, ReportedEngines
+from ml.runtime.cluster.families import DEFAULT_SIZES, FamilySize
+from ml.runtime.cluster.link import ClusterLink
+from ml.runtime.cluster.messages import DriverConfig
+from ml.runtime.cluster.replica import ReplicaConfig
+from ml.runtime.cluster.worker import ClusterWorker
 from ml.runtime.pool import PoolTicket, QueueLimits, WorkerPool, engine_state
 from ml.statistics import Snapshot, Statistics
 
 log = logging.getLogger(__name__)
 
-#: Interval at which Serve is asked for its replicas: the shorter one after a change, then longer each time.
-#: Once a second, the answers would take a twentieth of a core.
-WATCH_SECONDS = 1.0
-LONGEST_WATCH_SECONDS = 5.0
-#: How often a family's replicas are asked what is installed, and how long they may take to answer.
-REPORT_SECONDS = 30.0
-REPORT_TIMEOUT_SECONDS = 20.0
+#: How often calls are looked for that nobody will take.
+LOOK_SECONDS = 1.0
 #: A cluster that has not answered for so long cannot be reached: calls are refused.
 LOST_SECONDS = 15.0
 #: A family without replicas whose state does not improve for so long is broken: its calls are refused.
@@ -70,33 +74,30 @@ class ClusterConfig:
     long_seconds: float = 10.0  # longer calls never occupy every replica
     cancel_grace_seconds: float = 5.0
     close_seconds: float = 20.0  # for running calls when the backend closes
-    family_of: Callable[[ToolCall], str] = cluster_families.family_of
+    family_of: Callable[[ToolCall], str] = families.family_of
 
 
 class _Family:
     """What this process knows of a family's replicas."""
 
-    def __init__(self, name: str, config: ClusterConfig, link: TurnsLink, statistics: Statistics) -> None:
+    def __init__(self, name: str, config: ClusterConfig, link: ClusterLink, statistics: Statistics) -> None:
         self.name = name
-        self._link = link
         self.replicas = 0
         self.problem: str | None = None  # why none will run
         self.report: EngineReport | None = None
-        self._config = config
+        self._link = link
+        self._size = config.sizes[name]
+        self._is_known = False  # to be deployed
         # Monotonic seconds
         self._broken_since = math.inf
         self._wanted_since = math.inf  # since when calls have waited for a first replica
         self._refused_until = -math.inf
         self._workers: weakref.WeakSet[ClusterWorker] = weakref.WeakSet()
-        self._handle: Any = None
-        self._report_asked_at = -REPORT_SECONDS
-        self._asked: Any = None
-        size = config.sizes[name]
         self.pool = WorkerPool(
             f"bgeraser-{name}",
             self._worker,
             # Replicas have cores of their own.
-            QueueLimits(config.queue_size, config.max_wait_seconds, size.max_replicas),
+            QueueLimits(config.queue_size, config.max_wait_seconds, self._size.max_replicas),
             SlotLimits(
                 # Replicas enforce the limit themselves.
                 memory_bytes=2 * config.replica.worker.memory_limit_bytes,
@@ -111,8 +112,7 @@ class _Family:
         )
 
     def _worker(self) -> ClusterWorker:
-        take_turn = partial(self._link.take, self.name)
-        worker = ClusterWorker(f"A replica for {self.name}", take_turn, self._open_stream)
+        worker = ClusterWorker(f"A replica for {self.name}", partial(self._link.new_call, self.name))
         self._workers.add(worker)
         return worker
 
@@ -122,32 +122,22 @@ class _Family:
         for worker in list(self._workers):
             worker.refuse(problem)
 
-    def _open_stream(self, work: StartCall, payloads: list[bytes]) -> Stream:
-        stream: Stream = self._handle.options(stream=True).run.remote(work, *payloads)
-        return stream
-
     def update(self, state: FamilyState) -> None:
         self.replicas = state.running
         self.problem = self._problem_of(state)
-        if self._handle is None and not state.is_broken:
-            self._handle = cluster_deployment.handle(self._config.prefix, self.name)
-        if self._handle is not None:
-            self.pool.resize(*self.room)
-            self._ask_for_report()
+        self._is_known = self._is_known or not state.is_broken
+        if self._is_known:
+            self.pool.resize(*self._size.room(state.running))
+
+    def lose(self) -> None:
+        """There is no connection: let calls wait here."""
+        self.replicas = 0
+        self._is_known = False
+        self.pool.resize(0)
 
     @property
     def is_deployed(self) -> bool:
-        return self._handle is not None and self.problem is None
-
-    @property
-    def room(self) -> tuple[int, int]:
-        """How many replicas run, and how many calls may be sent besides."""
-        return self.replicas, self._spare()
-
-    def _spare(self) -> int:
-        """How many calls to send that have no replica yet: by them, Serve sees that more are wanted."""
-        room = self._config.sizes[self.name].max_replicas - self.replicas
-        return min(room, max(1, self.replicas // 4)) if room > 0 else 0
+        return self._is_known and self.problem is None
 
     def _problem_of(self, state: FamilyState) -> str | None:
         """Why no replica will run. Serve calls a family broken, too, whose last replica it is replacing."""
@@ -170,41 +160,18 @@ class _Family:
             return problem
         return None
 
-    def _ask_for_report(self) -> None:
-        """Ask a replica what is installed, without waiting: it answers when it is free."""
-        now = time.monotonic()
-        if self._asked is not None:
-            try:
-                self.report = self._asked.result(timeout_s=0)
-                self._asked = None
-            except TimeoutError:
-                if now - self._report_asked_at < REPORT_TIMEOUT_SECONDS:
-                    return
-                self._asked.cancel()
-                self._asked = None
-            except Exception as error:  # the replica is gone, or its machine
-                log.info("No report of %s: %r", self.name, error)
-                self._asked = None
-        interval = REPORT_SECONDS if self.report is not None else WATCH_SECONDS
-        if self.replicas and self._asked is None and now - self._report_asked_at >= interval:
-            self._report_asked_at = now
-            self._asked = self._handle.report.remote()
-
 
 class ClusterBackend:
-    """Raises `cluster_connection.NoToken` unless Ray's token authentication is on."""
+    """Raises `connection.NoToken` unless Ray's token authentication is on."""
 
     def __init__(self, config: ClusterConfig) -> None:
-        cluster_connection.require_token()
+        connection.require_token()
         self._config = config
         self._statistics = Statistics()
-        self._turns = TurnsLink(config.prefix)
-        self._families = {name: _Family(name, config, self._turns, self._statistics) for name in config.sizes}
-        # Two, because Ray may not return for minutes while the cluster is away.
-        self._threads = [
-            threading.Thread(target=self._watch, name="bgeraser-cluster", daemon=True),
-            threading.Thread(target=self._refuse, name="bgeraser-cluster-refusals", daemon=True),
-        ]
+        driver = DriverConfig(config.address, config.prefix, config.replica, config.sizes)
+        self._link = ClusterLink(driver, self)
+        self._families = {name: _Family(name, config, self._link, self._statistics) for name in config.sizes}
+        self._thread = threading.Thread(target=self._refuse, name="bgeraser-cluster-refusals", daemon=True)
         self._is_stopping = threading.Event()
         self._seen_at = time.monotonic()  # when the cluster last answered
         self._is_connected = False
@@ -215,12 +182,12 @@ class ClusterBackend:
         return sum(family.replicas for family in self._families.values())
 
     def start(self) -> None:
-        """Connect to the cluster and deploy what is missing there. Returns at once."""
+        """Start the driver, which connects and deploys what is missing. Returns at once."""
         self._seen_at = time.monotonic()
         for family in self._families.values():
             family.pool.start()
-        for thread in self._threads:
-            thread.start()
+        self._link.start()
+        self._thread.start()
 
     def stop(self, grace_seconds: float) -> None:
         """Refuse new calls, fail waiting ones, and stop those still running after `grace_seconds`."""
@@ -236,9 +203,9 @@ class ClusterBackend:
         ]
         for pool, stop_at in deadlines:
             pool.close(stop_at)
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join(WATCH_SECONDS)  # one that waits for a cluster that is away is left behind
+        self._link.close()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def submit(self, call: ToolCall, on_progress: Callable[[Progress], None] | None = None) -> PoolTicket:
         """Raises Overloaded: queue full, wait too long, no replica or no cluster, or shutting down."""
@@ -308,32 +275,28 @@ class ClusterBackend:
             return Overloaded(f"No replica for {family.name} can be started: {family.problem[:200]}", 30)
         return None
 
-    # In the thread that watches the cluster
+    # In the link's thread
 
-    def _watch(self) -> None:
-        outage: str | None = None
-        states: dict[str, FamilyState] = {}
-        interval = WATCH_SECONDS
-        while not self._is_stopping.is_set():
-            try:
-                if not self._is_connected:
-                    self._connect()
-                seen = self._update()
-                interval = WATCH_SECONDS if seen != states else min(1.5 * interval, LONGEST_WATCH_SECONDS)
-                states = seen
-                self._seen_at = time.monotonic()
-                outage = None
-            except Exception as error:  # Ray has many kinds
-                if repr(error) != outage:
-                    outage = repr(error)
-                    log.exception("The cluster cannot be reached")
-                interval = WATCH_SECONDS
-            self._is_stopping.wait(interval)
+    def saw(self, states: dict[str, FamilyState]) -> None:
+        for name, state in states.items():
+            self._families[name].update(state)
+        self._seen_at = time.monotonic()
+        self._is_connected = True
+
+    def reported(self, family: str, report: EngineReport) -> None:
+        self._families[family].report = report
+
+    def lost(self) -> None:
+        self._is_connected = False
+        for family in self._families.values():
+            family.lose()
+
+    # In a thread of its own
 
     def _refuse(self) -> None:
-        """In a thread of its own: let calls fail that nobody will take."""
+        """Let calls fail that nobody will take."""
         problems: dict[str, str | None] = {}
-        while not self._is_stopping.wait(WATCH_SECONDS):
+        while not self._is_stopping.wait(LOOK_SECONDS):
             for family in self._families.values():
                 problem = self._problem(family)
                 if problem is not None:
@@ -341,20 +304,3 @@ class ClusterBackend:
                 if family.problem != problems.get(family.name):
                     problems[family.name] = family.problem
                     log.error("Replicas for %s: %s", family.name, family.problem or "calls are taken again")
-
-    def _connect(self) -> None:
-        cluster_connection.connect(self._config.address)
-        self._turns.connect()
-        self._is_connected = True
-        missing = [name for name, state in self._states().items() if state.status == MISSING]
-        cluster_deployment.deploy(self._config.prefix, self._config.replica, self._config.sizes, missing)
-
-    def _update(self) -> dict[str, FamilyState]:
-        states = self._states()
-        for name, state in states.items():
-            self._families[name].update(state)
-        self._turns.renew({name: family.room for name, family in self._families.items()})
-        return states
-
-    def _states(self) -> dict[str, FamilyState]:
-        return cluster_deployment.states(self._config.prefix, self._families)

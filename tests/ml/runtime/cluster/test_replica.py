@@ -15,8 +15,8 @@ import pytest
 from ml.backend import ToolCall
 from ml.checkpoints import registry
 from ml.errors import ModelUnavailable
-from ml.runtime.cluster_replica import Replica, ReplicaConfig
-from ml.runtime.engine_report import ReportedEngines
+from ml.runtime.cluster.engine_report import ReportedEngines
+from ml.runtime.cluster.replica import Replica, ReplicaConfig
 from ml.runtime.messages import StartCall
 from tests.support.checkpoints import models_dir
 from tests.support.ml.backends import PICTURE, call, workload_config
@@ -134,7 +134,7 @@ def test_the_report_says_what_is_installed(tmp_path: Path) -> None:
 def test_the_replicas_of_a_machine_install_a_checkpoint_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "ml.runtime.cluster_replica")
+    caplog.set_level(logging.INFO, "ml.runtime.cluster.replica")
     name = "isnet-general-use"
     config = config_of(tmp_path, checkpoints=(name,), mirror=models_dir())
     made: list[Replica] = []

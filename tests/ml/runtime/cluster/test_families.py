@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from ml.backend import ToolCall
 from ml.catalogue import TOOLS, UNLISTED_TOOLS
 from ml.params import Params
-from ml.runtime.cluster_families import DEFAULT_SIZES, FAMILIES, PROMPT, FamilySize, family_of
+from ml.runtime.cluster.families import DEFAULT_SIZES, FAMILIES, PROMPT, FamilySize, family_of
 
 
 def test_every_tool_belongs_to_a_family_that_has_a_size() -> None:

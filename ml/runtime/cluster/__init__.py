@@ -1,0 +1,1 @@
+"""Runs calls in a Ray cluster, see `ml.runtime.cluster.backend`."""

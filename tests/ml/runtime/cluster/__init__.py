@@ -1,0 +1,1 @@
+"""Tests of `ml.runtime.cluster`."""
