@@ -89,6 +89,13 @@ def replica_processes() -> list[psutil.Process]:
     ]
 
 
+def driver_processes() -> list[psutil.Process]:
+    """Those that are connected to a cluster on behalf of this one."""
+    return [
+        process for process in psutil.Process().children() if "ml.runtime.cluster.driver" in process.cmdline()
+    ]
+
+
 def workload_family(_call: ToolCall) -> str:
     return "work"
 

@@ -19,7 +19,14 @@ from ml.runtime.cluster.connection import NoToken
 from ml.runtime.cluster.families import FamilySize
 from tests.support.ml import clusters
 from tests.support.ml.backends import Listener, begin, call, measure, workload_config
-from tests.support.ml.clusters import RayCluster, cluster_config, ray_cluster, replica_processes, running
+from tests.support.ml.clusters import (
+    RayCluster,
+    cluster_config,
+    driver_processes,
+    ray_cluster,
+    replica_processes,
+    running,
+)
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 __all__ = ["ray_cluster"]
@@ -31,12 +38,6 @@ def backend(ray_cluster: RayCluster, tmp_path: Path) -> Iterator[ClusterBackend]
     with running(cluster_config(workload_config(tmp_path)), 2) as started:
         measure(started, tmp_path, "echo", "wait")
         yield started
-
-
-def drivers() -> list[psutil.Process]:
-    return [
-        process for process in psutil.Process().children() if "ml.runtime.cluster.driver" in process.cmdline()
-    ]
 
 
 def test_a_cluster_without_a_token_is_refused(
@@ -242,17 +243,17 @@ def test_calls_outlive_the_process_that_is_connected(backend: ClusterBackend, tm
     running_calls = [begin(backend, call("wait", gate=gate)) for _ in range(2)]
     waiting = backend.submit(call("echo"))
     gate.touch()
-    for driver in drivers():
+    for driver in driver_processes():
         driver.send_signal(signal.SIGKILL)
     for ticket in (*running_calls, waiting):
         assert ticket.answer.result(PATIENCE_SECONDS).width == 3
-    assert len(drivers()) == 1
+    assert len(driver_processes()) == 1
 
 
 def test_the_process_that_is_connected_has_no_secrets_of_the_server(
     backend: ClusterBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (driver,) = drivers()
+    (driver,) = driver_processes()
     assert not [name for name in driver.environ() if name.startswith(("BGERASER_", "AWS_"))]
 
 

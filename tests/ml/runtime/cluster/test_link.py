@@ -21,6 +21,7 @@ from ml.runtime.cluster.link import ClusterLink, parse_log_line
 from ml.runtime.cluster.messages import DriverConfig
 from ml.runtime.cluster.replica import ReplicaConfig
 from ml.runtime.messages import StartCall, WorkerConfig
+from tests.support.ml.clusters import driver_processes
 from tests.support.server import free_port
 from tests.support.waiting import wait_until
 
@@ -57,25 +58,19 @@ def link(tmp_path: Path, events: Events) -> Iterator[ClusterLink]:
     made.start()
     yield made
     made.close()
-    assert drivers() == []
-
-
-def drivers() -> list[psutil.Process]:
-    return [
-        process for process in psutil.Process().children() if "ml.runtime.cluster.driver" in process.cmdline()
-    ]
+    assert driver_processes() == []
 
 
 def test_a_driver_that_ends_is_replaced(
     link: ClusterLink, events: Events, caplog: pytest.LogCaptureFixture
 ) -> None:
     wait_until(lambda: "Connection refused" in caplog.text)
-    (first,) = drivers()
+    (first,) = driver_processes()
     # Nothing of Ray is loaded before something answers.
     assert first.memory_info().rss < 250 << 20
     first.send_signal(signal.SIGKILL)
-    wait_until(lambda: events.losses == 1 and len(drivers()) == 1)
-    assert drivers() != [first]
+    wait_until(lambda: events.losses == 1 and len(driver_processes()) == 1)
+    assert driver_processes() != [first]
 
 
 def test_a_driver_that_hangs_is_replaced(
@@ -86,11 +81,11 @@ def test_a_driver_that_hangs_is_replaced(
     link = new_link(f"127.0.0.1:{free_port()}", tmp_path, events)
     link.start()
     try:
-        wait_until(lambda: drivers() != [])
-        (hanging,) = drivers()
+        wait_until(lambda: driver_processes() != [])
+        (hanging,) = driver_processes()
         hanging.send_signal(signal.SIGSTOP)
         wait_until(lambda: not hanging.is_running())
-        wait_until(lambda: drivers() != [])
+        wait_until(lambda: driver_processes() != [])
     finally:
         link.close()
 
@@ -105,15 +100,15 @@ def test_calls_of_a_driver_that_ends_are_gone_after_the_loss_was_told(
     link: ClusterLink, events: Events
 ) -> None:
     heard: list[tuple[int, dict[str, Any]]] = []
-    wait_until(lambda: drivers() != [])
+    wait_until(lambda: driver_processes() != [])
     call = link.new_call("work", lambda message: heard.append((events.losses, message)))
     dropped = link.new_call("work", lambda message: heard.append((-1, message)))
-    for process in drivers():
+    for process in driver_processes():
         process.send_signal(signal.SIGSTOP)  # so that it does not answer first
     for each in (call, dropped):
         each.send(WORK, [b"picture"])
     dropped.end()
-    for process in drivers():
+    for process in driver_processes():
         process.send_signal(signal.SIGKILL)
     wait_until(lambda: heard != [])
     assert heard == [(1, {"kind": "gone", "why": "the connection to the cluster broke"})]
@@ -123,8 +118,8 @@ def test_calls_of_a_driver_that_ends_are_gone_after_the_loss_was_told(
 
 
 def test_sending_to_a_driver_that_does_not_read_does_not_wait(link: ClusterLink) -> None:
-    wait_until(lambda: drivers() != [])
-    for process in drivers():
+    wait_until(lambda: driver_processes() != [])
+    for process in driver_processes():
         process.send_signal(signal.SIGSTOP)
     sent = threading.Event()
 
@@ -137,7 +132,7 @@ def test_sending_to_a_driver_that_does_not_read_does_not_wait(link: ClusterLink)
     try:
         wait_until(sent.is_set)
     finally:
-        for process in drivers():
+        for process in driver_processes():
             process.kill()
 
 
