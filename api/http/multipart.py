@@ -70,9 +70,11 @@ async def read_parts(
     """All parts of a body. Raises `InvalidRequest`, `FileTooLarge`; with a spool `ServiceUnavailable`."""
     preamble = _Preamble(boundary)
     try:
-        reader = _Reader(boundary, limits, spool)
+        reader = _Reader(limits, spool)
+        # Not the reader's own: in a cycle of references, the contents would stay in memory until a collection.
+        parser = MultipartParser(boundary, reader.callbacks())
         async for chunk in body:
-            reader.parser.write(preamble.strip(chunk))
+            parser.write(preamble.strip(chunk))
             if spool is not None and spool.is_due:
                 await asyncio.to_thread(spool.flush)
     except (FormParserError, ValueError):
@@ -125,7 +127,7 @@ class _Open:
 
 
 class _Reader:
-    def __init__(self, boundary: bytes, limits: Limits, spool: Spool | None) -> None:
+    def __init__(self, limits: Limits, spool: Spool | None) -> None:
         self._spool = spool
         self.parts: list[Part] = []
         self._contents: list[_Content] = []
@@ -136,7 +138,9 @@ class _Reader:
         self._header_value = bytearray()
         self._files = 0
         self._text_bytes = 0
-        callbacks: MultipartCallbacks = {
+
+    def callbacks(self) -> "MultipartCallbacks":
+        return {
             "on_part_begin": self._on_part_begin,
             "on_part_data": self._on_part_data,
             "on_part_end": self._on_part_end,
@@ -146,7 +150,6 @@ class _Reader:
             "on_headers_finished": self._on_headers_finished,
             "on_end": self._on_end,
         }
-        self.parser = MultipartParser(boundary, callbacks)
 
     def join_contents(self) -> None:
         """Set the content of every part. For a thread."""
