@@ -154,8 +154,12 @@ class CallMonitor:
         self._dispatcher.statistics.worker_ended(WorkerEnd.LOST)
         log.error("%s lost during %s (%s): %s", self._child.name, submission.call.tool, how, error)
         # A call that was started may be the cause of a crash, but not of the end of a whole machine.
-        may_retry = isinstance(error, WorkerGone) or not self._began
-        if not may_retry or submission.losses >= (MAX_GONE if isinstance(error, WorkerGone) else 1):
+        is_gone = isinstance(error, WorkerGone)
+        if is_gone and submission.losses >= MAX_GONE:
+            self._dispatcher.fail(
+                submission, errors.Overloaded("The machines that run the tools keep going away.", 10)
+            )
+        elif not is_gone and (self._began or submission.losses >= 1):
             self._dispatcher.fail(
                 submission,
                 errors.WorkerLost("The worker was lost while it ran this call; it has been replaced."),

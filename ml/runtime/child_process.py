@@ -14,6 +14,16 @@ from pathlib import Path
 
 from ml.runtime.wire import Wire
 
+#: Variables that a child is given: those of the system, and settings of libraries.
+_NAMES = {
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT"),
+    *("VIRTUAL_ENV", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE"),
+}
+_PREFIXES = (
+    *("LC_", "LD_", "DYLD_", "XDG_", "MALLOC_", "GLIBC_", "PYTHON", "CUDA_", "NVIDIA_", "TORCH_", "PYTORCH_"),
+    *("OMP_", "KMP_", "MKL_", "OPENBLAS_", "ONEDNN_", "DNNL_", "OPENVINO_", "OV_", "ORT_"),
+)
+
 
 def start(
     module: str, environment: Mapping[str, str], stderr: int | None = None
@@ -46,9 +56,15 @@ def kill(process: "subprocess.Popen[bytes]") -> str:
     return signal.Signals(-status).name if -status in set(signal.Signals) else f"exit status {status}"
 
 
-def environment_without(prefixes: tuple[str, ...]) -> dict[str, str]:
-    """This process's environment and import path, without variables that begin with one of the `prefixes`."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
+def environment(*prefixes: str) -> dict[str, str]:
+    """What a child is given of this process's environment, and the import path.
+
+    Only what it needs: others, of any name, may hold secrets. `prefixes` name further variables.
+    """
+    allowed = (*_PREFIXES, *prefixes)
+    inherited = {
+        name: value for name, value in os.environ.items() if name in _NAMES or name.startswith(allowed)
+    }
     return {**inherited, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
 
 

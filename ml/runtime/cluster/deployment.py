@@ -9,6 +9,7 @@ from ml.checkpoints import registry
 from ml.checkpoints.registry import Profile
 from ml.runtime.cluster.families import FAMILIES, FamilySize
 from ml.runtime.cluster.replica import Replica, ReplicaConfig
+from ml.runtime.cluster.turns import Senders
 
 #: A replica runs one call at a time: others wait in the queues of the API servers, which know priorities.
 MAX_ONGOING = 1
@@ -62,7 +63,7 @@ def replica_config(common: ReplicaConfig, family: str, size: FamilySize) -> Repl
     return replace(common, worker=worker, checkpoints=wanted if worker.engines else ())
 
 
-def application(common: ReplicaConfig, family: str, size: FamilySize) -> Any:
+def application(prefix: str, common: ReplicaConfig, family: str, size: FamilySize) -> Any:
     """The Serve application of a family. Imports Ray."""
     from ray import serve
 
@@ -89,7 +90,7 @@ def application(common: ReplicaConfig, family: str, size: FamilySize) -> Any:
         graceful_shutdown_wait_loop_s=0.5,
         **scaling,
     )
-    return deployment.bind(replica_config(common, family, size))
+    return deployment.bind(replica_config(common, family, size), Senders(prefix))
 
 
 def deploy(
@@ -102,7 +103,7 @@ def deploy(
 
     targets = [
         serve.RunTarget(
-            target=application(common, family, sizes[family]),
+            target=application(prefix, common, family, sizes[family]),
             name=application_name(prefix, family),
             route_prefix=None,
         )

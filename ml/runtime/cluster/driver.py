@@ -101,7 +101,7 @@ class _Driver:
     def __init__(self, config: DriverConfig, server: _Server) -> None:
         self._config = config
         self._server = server
-        self._turns = TurnsLink(config.prefix)
+        self._turns = TurnsLink(config.prefix, config.server)
         self._handles: dict[str, Any] = {}
         self._reports = {family: _Reports(family) for family in config.sizes}
         self.calls = CallSender(self._turns.take, self._open_stream, server.tell)
@@ -160,7 +160,9 @@ class _Driver:
         return deployment.states(self._config.prefix, self._config.sizes)
 
     def _open_stream(self, family: str, work: StartCall, payloads: list[bytes]) -> Stream:
-        stream: Stream = self._handles[family].options(stream=True).run.remote(work, *payloads)
+        stream: Stream = (
+            self._handles[family].options(stream=True).run.remote(work, self._turns.sender, *payloads)
+        )
         return stream
 
 

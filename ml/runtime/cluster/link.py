@@ -35,8 +35,6 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
 #: How long a driver may take to leave the cluster.
 LEAVE_SECONDS = 5.0
-#: What a driver is not given of the server's environment: it may hold secrets.
-_WITHHELD = ("BGERASER_", "AWS_")
 #: A line of Ray's own log: `[2026-01-31 12:00:00,000 E 1 2] (core_worker) file.cc:1: text`.
 _RAY_LINE = re.compile(r"\[[\d\- :,]+ ([A-Z]) \d+ \d+\] (.*)", re.DOTALL)
 _LEVELS = {"D": logging.DEBUG, "I": logging.INFO, "W": logging.WARNING}
@@ -154,6 +152,8 @@ class ClusterLink:
                     has_reached_it = has_reached_it or kind == "states"
                     if kind in ("states", "unreachable"):
                         silent_at = time.monotonic() + (SILENT_SECONDS if has_reached_it else CONNECT_SECONDS)
+            if not self._is_closing.is_set():
+                self._note_outage("the driver says nothing, and is replaced")
         except WireBroken as error:
             self._note_outage(f"its driver ended: {error}")
         finally:
@@ -216,7 +216,7 @@ class _Driver:
 
     def __init__(self, config: DriverConfig) -> None:
         self._process, self._wire = child_process.start(
-            "ml.runtime.cluster.driver", child_process.environment_without(_WITHHELD), subprocess.PIPE
+            "ml.runtime.cluster.driver", child_process.environment("RAY_"), subprocess.PIPE
         )
         self._outbox: queue.SimpleQueue[tuple[Any, list[bytes]] | None] = queue.SimpleQueue()
         self._threads = [

@@ -23,6 +23,7 @@ from ml.runtime.messages import StartCall
 class DriverConfig:
     address: str  # of the cluster's head, host:port, or auto
     prefix: str  # of the names of the applications
+    server: str  # a name of this server that no other has
     replica: ReplicaConfig
     sizes: Mapping[str, FamilySize]
 

@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ml import device as devices
 from ml.catalogue import TOOLS
@@ -44,6 +44,8 @@ ALIVE_SECONDS = 1.0
 WATCH_SECONDS = 0.25
 #: A call that runs so much longer than its time limit has lost its caller.
 ORPHAN_SECONDS = 15.0
+#: How often a running call's sender is looked for.
+SENDER_SECONDS = 3.0
 #: A replica whose workers cannot be started so often in a row is unhealthy, and Ray replaces it.
 FAILURES_MAX = 3
 #: The kinds of the last message about a call.
@@ -73,6 +75,7 @@ class _Call:
     messages: "asyncio.Queue[Message]"
     loop: asyncio.AbstractEventLoop
     is_stopped: threading.Event = field(default_factory=threading.Event)
+    is_orphan: bool = False  # nobody waits for it
     ended: "Future[None]" = field(default_factory=Future)
 
     def tell(self, message: Message) -> None:
@@ -80,13 +83,21 @@ class _Call:
             self.loop.call_soon_threadsafe(self.messages.put_nowait, message)
 
 
+class Senders(Protocol):
+    """Who sends calls."""
+
+    async def is_gone(self, sender: str) -> bool:
+        """Whether nobody waits for its calls any more. Ray does not say: it lets their streams go on."""
+
+
 class Replica:
     """Returns once its worker is warm. Raises RuntimeError if that fails, and `ml.device.NoCudaDevice` if the
     device is missing on this machine.
     """
 
-    def __init__(self, config: ReplicaConfig) -> None:
+    def __init__(self, config: ReplicaConfig, senders: Senders | None = None) -> None:
         self._config = config
+        self._senders = senders
         self._device = devices.resolve(config.worker.device)
         self._worker = replace(config.worker, device=self._device)
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
@@ -105,12 +116,13 @@ class Replica:
             self.close()
             raise RuntimeError(f"no worker was ready within {config.start_seconds:g} seconds")
 
-    async def run(self, work: StartCall, *payloads: bytes) -> AsyncIterator[Message]:
+    async def run(self, work: StartCall, sender: str, *payloads: bytes) -> AsyncIterator[Message]:
         """The messages of the worker about one call (`ml.runtime.messages`), and besides them
 
             accepted  the call has this replica
             alive     `memory`: bytes of the worker
             lost      `how`: the worker ended
+            gone      `why`: the call was stopped because its sender was silent
 
         Cancelling this stops the call; it ends when the worker is free again.
         """
@@ -119,17 +131,32 @@ class Replica:
         del payloads
         self._calls.put(call)
         self._wakeup.wake()
+        watching = asyncio.create_task(self._watch_sender(call, sender))
         try:
             yield {"kind": "accepted"}
             while True:
                 message = await call.messages.get()
-                yield message
-                if message["kind"] in LAST_KINDS:
-                    return
+                if message["kind"] not in LAST_KINDS:
+                    yield message
+                    continue
+                # If the sender was only slow, the call was not to blame.
+                yield {"kind": "gone", "why": "the server was silent"} if call.is_orphan else message
+                return
         finally:
+            watching.cancel()
             call.is_stopped.set()
             self._wakeup.wake()
             await asyncio.wrap_future(call.ended)
+
+    async def _watch_sender(self, call: _Call, sender: str) -> None:
+        """Stop the call when nobody waits for it any more."""
+        while self._senders is not None:
+            await asyncio.sleep(SENDER_SECONDS)
+            if await self._senders.is_gone(sender):
+                call.is_orphan = True
+                call.is_stopped.set()
+                self._wakeup.wake()
+                return
 
     async def report(self) -> EngineReport:
         """What is installed on this machine."""

@@ -5,16 +5,19 @@ import select
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ml.backend import Priority, ToolCall
-from ml.errors import TimedOut, TooSlow, WorkerLost
+from ml.errors import Overloaded, TimedOut, TooSlow, WorkerLost
 from ml.runtime.call_monitor import CallMonitor, SlotLimits
 from ml.runtime.dispatcher import Dispatcher, Submission
-from ml.runtime.messages import WorkerConfig
+from ml.runtime.messages import StartCall, WorkerConfig
 from ml.runtime.process import WorkerProcess
+from ml.runtime.wakeup import Wakeup
+from ml.runtime.wire import WorkerGone
 from ml.runtime.worker_interface import Worker
 from tests.support.ml.backends import call
 from tests.support.ml.photos import png_bytes
@@ -91,6 +94,50 @@ def test_a_started_call_is_never_run_again(
     assert not CallMonitor(start_child(), submission, dispatcher, LIMITS, until_said).run()
     assert isinstance(submission.answer.exception(), WorkerLost)
     assert dispatcher.take() is None
+
+
+class GoneWorker:
+    """A worker whose machine goes away with each call."""
+
+    name = "A worker"
+    is_up = True
+
+    def __init__(self) -> None:
+        self._wakeup = Wakeup()
+        self._wakeup.open()
+        self._wakeup.wake()
+
+    def fileno(self) -> int:
+        return self._wakeup.fileno()
+
+    def send_work(self, work: StartCall, payloads: list[bytes]) -> None: ...
+
+    def send_cancel(self, number: int) -> None: ...
+
+    def receive(self) -> dict[str, Any]:
+        raise WorkerGone("its machine is gone")
+
+    def withdraw(self) -> bool:
+        return False
+
+    def rss_bytes(self) -> int:
+        return 0
+
+    def set_paused(self, is_paused: bool) -> bool:
+        return False
+
+    def kill(self) -> str:
+        self._wakeup.close()
+        return "gone"
+
+
+def test_a_call_whose_machines_keep_going_away_is_refused_for_now(dispatcher: Dispatcher) -> None:
+    submission = taken(dispatcher, call("echo"))
+    for _ in range(3):
+        assert not CallMonitor(GoneWorker(), submission, dispatcher, LIMITS, until_said).run()
+        assert dispatcher.take() is submission
+    assert not CallMonitor(GoneWorker(), submission, dispatcher, LIMITS, until_said).run()
+    assert isinstance(submission.answer.exception(), Overloaded)
 
 
 @pytest.fixture

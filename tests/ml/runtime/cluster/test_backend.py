@@ -12,7 +12,7 @@ import pytest
 
 from ml.backend import Priority
 from ml.catalogue import TOOLS
-from ml.errors import ModelUnavailable, Overloaded
+from ml.errors import Cancelled, ModelUnavailable, Overloaded
 from ml.runtime.cluster import deployment
 from ml.runtime.cluster.backend import ClusterBackend
 from ml.runtime.cluster.connection import NoToken
@@ -250,11 +250,31 @@ def test_calls_outlive_the_process_that_is_connected(backend: ClusterBackend, tm
     assert len(driver_processes()) == 1
 
 
-def test_the_process_that_is_connected_has_no_secrets_of_the_server(
-    backend: ClusterBackend, monkeypatch: pytest.MonkeyPatch
+def test_a_running_call_stops_that_was_cancelled_after_its_driver_was_lost(
+    ray_cluster: RayCluster, tmp_path: Path
 ) -> None:
-    (driver,) = driver_processes()
-    assert not [name for name in driver.environ() if name.startswith(("BGERASER_", "AWS_"))]
+    with running(cluster_config(workload_config(tmp_path, workers=1)), 1) as backend:
+        began = threading.Event()
+        ticket = backend.submit(
+            call("polite"), lambda progress: began.set() if progress.stage == "began" else None
+        )
+        assert began.wait(PATIENCE_SECONDS)
+        for driver in driver_processes():
+            driver.send_signal(signal.SIGKILL)
+        ticket.cancel()
+        with pytest.raises(Cancelled):
+            ticket.answer.result(PATIENCE_SECONDS)
+        assert backend.submit(call("echo")).answer.result(PATIENCE_SECONDS).width == 3
+
+
+def test_the_process_that_is_connected_has_no_secrets_of_the_server(
+    ray_cluster: RayCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("BGERASER_SECRET_KEY", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD", "OTEL_EXPORTER_OTLP_HEADERS"):
+        monkeypatch.setenv(name, "not for others")
+    with running(cluster_config(workload_config(tmp_path, workers=1)), 1):
+        (driver,) = driver_processes()
+        assert "not for others" not in driver.environ().values()
 
 
 def test_the_token_is_kept_from_workers(backend: ClusterBackend) -> None:

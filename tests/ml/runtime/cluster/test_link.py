@@ -14,6 +14,7 @@ import pytest
 
 from ml.backend import ToolCall
 from ml.params import Params
+from ml.runtime.cluster import connection
 from ml.runtime.cluster.deployment import FamilyState
 from ml.runtime.cluster.engine_report import EngineReport
 from ml.runtime.cluster.families import FamilySize
@@ -23,7 +24,7 @@ from ml.runtime.cluster.replica import ReplicaConfig
 from ml.runtime.messages import StartCall, WorkerConfig
 from tests.support.ml.clusters import driver_processes
 from tests.support.server import free_port
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 WORK = StartCall(1, ToolCall("echo", Params(), {}), (), None, None)
 
@@ -49,7 +50,9 @@ def events() -> Events:
 
 def new_link(address: str, tmp_path: Path, events: Events) -> ClusterLink:
     worker = WorkerConfig(tmp_path, tmp_path, "cpu", 1 << 30, 1)
-    return ClusterLink(DriverConfig(address, "test", ReplicaConfig(worker), {"work": FamilySize()}), events)
+    return ClusterLink(
+        DriverConfig(address, "test", "server", ReplicaConfig(worker), {"work": FamilySize()}), events
+    )
 
 
 @pytest.fixture
@@ -146,10 +149,33 @@ def test_an_address_where_no_cluster_answers_is_tried_again(
         wait_until(lambda: "Connection refused" in caplog.text)
         with socket.create_server(("127.0.0.1", port)) as server:
             server.settimeout(30)
-            connection, _ = server.accept()
-            connection.close()
+            server.accept()[0].close()
     finally:
         link.close()
+
+
+@pytest.mark.parametrize(
+    ("greeting", "reason"),
+    [(b"", "does not answer"), (b"HTTP/1.1 400 Bad Request\r\n\r\n", "not a Ray cluster")],
+)
+def test_what_is_no_cluster_is_named_at_once(
+    greeting: bytes, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml.runtime.cluster.connection.CONNECT_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with server.accept()[0] as accepted:
+                accepted.sendall(greeting)
+                is_over.wait(PATIENCE_SECONDS)
+
+        is_over = threading.Event()
+        answering = threading.Thread(target=answer)
+        answering.start()
+        with pytest.raises(OSError, match=reason):
+            connection.check_answers(f"127.0.0.1:{server.getsockname()[1]}")
+        is_over.set()
+        answering.join()
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def work_of(tool_call: ToolCall, number: int = 1) -> StartCall:
 
 
 async def messages_of(replica: Replica, work: StartCall) -> list[dict[str, Any]]:
-    return [message async for message in replica.run(work, PICTURE) if message["kind"] != "alive"]
+    return [message async for message in replica.run(work, "a", PICTURE) if message["kind"] != "alive"]
 
 
 def run(replica: Replica, tool: str, number: int = 1, **settings: Any) -> list[dict[str, Any]]:
@@ -60,7 +60,7 @@ def test_a_call_is_told_from_its_acceptance_to_its_answer(replica: Replica) -> N
 
 def test_numbers_of_different_servers_are_not_confused(replica: Replica) -> None:
     async def cancelled() -> None:
-        async for message in replica.run(work_of(call("polite"), 5), PICTURE):
+        async for message in replica.run(work_of(call("polite"), 5), "a", PICTURE):
             if message.get("stage") == "began":
                 break
 
@@ -72,7 +72,7 @@ def test_numbers_of_different_servers_are_not_confused(replica: Replica) -> None
 @pytest.mark.parametrize("tool", ["polite", "stubborn", "deaf"])
 def test_a_call_whose_stream_is_closed_stops_and_the_next_one_runs(replica: Replica, tool: str) -> None:
     async def leave() -> None:
-        stream = replica.run(work_of(call(tool)), PICTURE)
+        stream = replica.run(work_of(call(tool)), "a", PICTURE)
         async for message in stream:
             if message.get("stage") == "began":
                 break
@@ -80,6 +80,33 @@ def test_a_call_whose_stream_is_closed_stops_and_the_next_one_runs(replica: Repl
 
     asyncio.run(leave())
     assert run(replica, "echo")[-1]["kind"] == "done"
+
+
+class Gone:
+    """Senders of which one is gone."""
+
+    async def is_gone(self, sender: str) -> bool:
+        return sender == "a"
+
+
+def test_a_call_whose_sender_is_gone_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ml.runtime.cluster.replica.SENDER_SECONDS", 0.1)
+    replica = Replica(config_of(tmp_path), Gone())
+    try:
+        # It would wait for ever.
+        assert run(replica, "polite")[-1] == {"kind": "gone", "why": "the server was silent"}
+
+        async def of_another() -> list[str]:
+            work = work_of(call("wait", gate=tmp_path / "gate"))
+            found = []
+            async for message in replica.run(work, "b", PICTURE):
+                found.append(message["kind"])
+                (tmp_path / "gate").touch()
+            return found
+
+        assert asyncio.run(of_another())[-1] == "done"
+    finally:
+        replica.close()
 
 
 @pytest.mark.parametrize(("tool", "kind"), [("exit", "lost"), ("segfault", "lost"), ("eat", "failed")])

@@ -92,6 +92,44 @@ def test_the_turns_of_a_server_that_is_silent_are_given_to_others(monkeypatch: p
     run(test())
 
 
+def test_the_turns_of_a_driver_that_was_replaced_are_given_at_once() -> None:
+    async def test() -> None:
+        turns = Turns()
+        await turns.begin("server", "first")
+        await turns.renew("first", {"cutout": (1, 0)})
+        await turns.begin("another server", "b")
+        await asked(turns, request("first", 0))
+        (waiting, orphan) = await asked(turns, request("b", 0), request("first", 1))
+        assert not waiting.done()
+        await turns.begin("server", "second")
+        assert await waiting
+        assert not await orphan
+        assert await turns.is_gone("first")
+        assert not await turns.is_gone("second")
+        assert not await turns.is_gone("b")
+        assert not await turns.is_gone("of a time before the actor")
+        await turns.begin("server", "second")
+        assert not await turns.is_gone("second")
+
+    run(test())
+
+
+def test_a_sender_that_is_silent_is_gone_until_it_is_heard_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        turns = Turns()
+        await turns.renew("a", {})
+        assert not await turns.is_gone("a")
+        monkeypatch.setattr("ml.runtime.cluster.turns.SILENT_SECONDS", 0.0)
+        assert await turns.is_gone("a")
+        await turns.renew("b", {})
+        monkeypatch.setattr("ml.runtime.cluster.turns.SILENT_SECONDS", 60.0)
+        assert await turns.is_gone("a")
+        await turns.renew("a", {})
+        assert not await turns.is_gone("a")
+
+    run(test())
+
+
 def test_a_request_says_what_the_queue_needs() -> None:
     call = ToolCall("crop", Params(), {}, Priority.PAID, is_billed=False)
     made = TurnRequest.of("a", 7, StartCall(1, call, (), None, 10.0))
