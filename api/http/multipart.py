@@ -71,7 +71,7 @@ async def read_parts(
     preamble = _Preamble(boundary)
     try:
         reader = _Reader(limits, spool)
-        # Not the reader's own: in a cycle of references, the contents would stay in memory until a collection.
+        # Not the reader's own: in a cycle of references, the contents would stay until a collection.
         parser = MultipartParser(boundary, reader.callbacks())
         async for chunk in body:
             parser.write(preamble.strip(chunk))
