@@ -83,7 +83,7 @@ class _Call:
             self.loop.call_soon_threadsafe(self.messages.put_nowait, message)
 
 
-class Senders(Protocol):
+class SenderWatch(Protocol):
     """Who sends calls."""
 
     async def is_gone(self, sender: str) -> bool:
@@ -95,7 +95,7 @@ class Replica:
     device is missing on this machine.
     """
 
-    def __init__(self, config: ReplicaConfig, senders: Senders | None = None) -> None:
+    def __init__(self, config: ReplicaConfig, senders: SenderWatch | None = None) -> None:
         self._config = config
         self._senders = senders
         self._device = devices.resolve(config.worker.device)

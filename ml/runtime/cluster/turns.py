@@ -231,7 +231,7 @@ class _RemoteTurn:
 
 
 class Senders:
-    """Of whom the cluster's `Turns` know, as seen by a replica: `ml.runtime.cluster.replica.Senders`."""
+    """Of whom the cluster's `Turns` know, as seen by a replica: `ml.runtime.cluster.replica.SenderWatch`."""
 
     def __init__(self, prefix: str) -> None:
         self._name = _actor_name(prefix)
