@@ -193,6 +193,9 @@ class Settings(BaseSettings):
     stripe_trial_days: int = Field(
         0, ge=0, le=365, description="Free trial of an account's first subscription (days; 0 = none)."
     )
+    pack_months: int = Field(
+        12, ge=1, le=60, description="How long the credits of a pack last after its payment (months)."
+    )
     metrics_token: SecretStr | None = Field(None, description="Bearer token of /metrics; unset: 404.")
     otlp_endpoint: str | None = Field(
         None, description="URL of an OpenTelemetry collector (OTLP over HTTP) for traces; unset: none."

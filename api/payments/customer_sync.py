@@ -22,7 +22,7 @@ from billing.errors import CustomerGone, StripeRefused
 from billing.ledger import accounts
 from billing.ledger.models import Account
 from billing.ledger.postings import insert_unless_taken
-from billing.subscriptions import events, subscriptions
+from billing.subscriptions import events, packs, subscriptions
 from billing.subscriptions.models import StripeCustomer
 from billing.subscriptions.types import CustomerFacts, InvoiceFacts
 
@@ -119,7 +119,10 @@ async def fetch_and_apply(services: Services, stripe: StripeAccess, lease_held: 
     if await database.read(lambda session: _account_of(session, customer_id).closed_at is not None):
         # Close them first: otherwise a page could still be paid after the fetch.
         await asyncio.to_thread(stripe.gateway.close_checkouts, customer_id)
-    facts = await asyncio.to_thread(stripe.gateway.customer_facts, customer_id, services.clock())
+    packs_since = await database.read(
+        lambda session: packs.oldest_kept(session, _account_of(session, customer_id).id, services.clock())
+    )
+    facts = await asyncio.to_thread(stripe.gateway.customer_facts, customer_id, services.clock(), packs_since)
 
     def apply(session: Session) -> tuple[list[str], Corrections]:
         account = _locked_account(session, lease_held)
@@ -127,7 +130,11 @@ async def fetch_and_apply(services: Services, stripe: StripeAccess, lease_held: 
         repeated = services.trials.repeated(session, account.id, facts, now)
         effective = trials.without(facts, repeated)
         changes = subscriptions.apply(session, account, effective, now)
+        changes += packs.apply(session, account, facts, stripe.pack_months, now)
         corrections = corrections_for(facts, account.closed_at, now)
+        corrections = replace(
+            corrections, refunded=corrections.refunded | _late_packs(session, account, facts)
+        )
         ignored = {each.id for each in facts.subscriptions} - {each.id for each in effective.subscriptions}
         corrections = replace(corrections, trials_ended=tuple(sorted(ignored - set(corrections.cancelled))))
         if not corrections:
@@ -157,6 +164,14 @@ def corrections_for(facts: CustomerFacts, closed_at: datetime | None, now: datet
         each for each in facts.invoices if each.subscription_id in second and each.period_ends_at > now
     ]
     return Corrections(second, _payments(doubled, "another subscription was there"))
+
+
+def _late_packs(session: Session, account: Account, facts: CustomerFacts) -> dict[str, str]:
+    return {
+        each.payment_intent: "it was paid after its account was closed"
+        for each in packs.late(session, account, facts)
+        if each.payment_intent and sum(one.amount for one in each.reversals) < each.amount_paid
+    }
 
 
 def _payments(paid: list[InvoiceFacts], reason: str) -> dict[str, str]:

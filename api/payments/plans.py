@@ -6,35 +6,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-import structlog
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from api.errors import InvalidParameter, NotFound
-from api.payments import customer_sync
+from api.payments import checkout, customer_sync
+from api.payments.checkout import customer_id_of
 from api.payments.stripe_client import StripeAccess
 from api.services import Services
-from billing.errors import (
-    AddressUnverified,
-    CustomerGone,
-    StripeRefused,
-    StripeUnavailable,
-    UnknownAccount,
-)
-from billing.ledger import accounts
+from billing.errors import StripeRefused, UnknownAccount
 from billing.ledger.models import Account
 from billing.ledger.plans import PLANS, PlanName
-from billing.ledger.postings import insert_unless_taken
 from billing.subscriptions import currencies, subscriptions
 from billing.subscriptions.gateway import PriceChange
-from billing.subscriptions.models import StripeCustomer, Subscription
+from billing.subscriptions.models import Subscription
 from billing.subscriptions.types import PriceFacts
-
-#: A customer deleted at Stripe, or an archived price, fails once; the next attempt uses a new one.
-_ATTEMPTS = 3
-#: How long a second click waits while the first one opens its page.
-_WAIT_SECONDS = 20.0
-
-log = structlog.get_logger()
 
 Status = Literal["free", "given", "trialing", "active", "ending", "past_due", "lapsed"]
 
@@ -126,44 +111,18 @@ def billing_state(session: Session, account_id: str, now: datetime) -> BillingSt
     return BillingState(plan, status, next_plan, running.period_ends_at, None, None, has_portal)
 
 
-def customer_id_of(session: Session, account_id: str) -> str | None:
-    return session.exec(
-        select(StripeCustomer.id).where(col(StripeCustomer.account_id) == account_id)
-    ).one_or_none()
-
-
 async def checkout_url(services: Services, account_id: str, plan: PlanName, base_url: str) -> str:
     """The URL for buying `plan`: a checkout, or the portal if the account has a subscription.
 
-    Raises NotFound without Stripe, InvalidParameter for a plan that cannot be bought, AddressUnverified,
-    AccountClosed, StripeUnavailable, StripeRefused.
+    Raises as `checkout.open_page`, and InvalidParameter for a plan that cannot be bought.
     """
-    stripe = _stripe(services)
-    price = await _price(services, stripe, plan)
-    account = await services.database.run(lambda session: accounts.lock(session, account_id))
-    if account.verified_at is None:
-        raise AddressUnverified("credits could not be spent before the address is verified")
-    for _ in range(_ATTEMPTS):
-        customer_id = await _customer(services, stripe, account)
-        try:
-            # Two clicks are served one after the other, even in two processes: the second one closes the
-            # first one's page, or finds that it was paid.
-            async with customer_sync.lease(services, customer_id, wait_seconds=_WAIT_SECONDS) as held:
-                try:
-                    await customer_sync.fetch_and_apply(services, stripe, held)
-                    return await _page(services, stripe, account, customer_id, price, base_url)
-                except CustomerGone:
-                    await customer_sync.detach_deleted_customer(services, held)
-                except StripeRefused as error:
-                    # Usually because the price was archived since it was fetched.
-                    log.warning("Stripe refused a checkout", plan=plan.value, reason=str(error))
-                    stripe.invalidate_prices()
-                    former, price = price, await _price(services, stripe, plan)
-                    if price.id == former.id:
-                        raise
-        except customer_sync.CustomerBusy as error:
-            raise StripeUnavailable("this customer is being synchronised; try again in a moment") from error
-    raise StripeUnavailable("the customer or the price changes at this moment; try again")
+    stripe = checkout.stripe_of(services)
+    return await checkout.open_page(
+        services,
+        account_id,
+        lambda: _price(services, stripe, plan),
+        lambda account, customer_id, price: _page(services, stripe, account, customer_id, price, base_url),
+    )
 
 
 async def _page(
@@ -217,7 +176,7 @@ async def portal_url(services: Services, account_id: str, base_url: str) -> str:
     Raises NotFound without Stripe or for an account that never went to a checkout, StripeUnavailable,
     StripeRefused.
     """
-    stripe = _stripe(services)
+    stripe = checkout.stripe_of(services)
     customer_id = await services.database.read(lambda session: customer_id_of(session, account_id))
     if customer_id is None:
         raise NotFound("This account has bought nothing yet.")
@@ -233,25 +192,3 @@ async def portal_url(services: Services, account_id: str, base_url: str) -> str:
             raise
         await customer_sync.sync_customer(services, stripe, customer_id)
         raise NotFound("This account has nothing at Stripe any more.") from error
-
-
-async def _customer(services: Services, stripe: StripeAccess, account: Account) -> str:
-    known = await services.database.read(lambda session: customer_id_of(session, account.id))
-    if known is not None:
-        return known
-    created = await asyncio.to_thread(stripe.gateway.create_customer, account.id, account.email)
-
-    def remember(session: Session) -> str:
-        # Of two concurrent requests, the first one determines the customer; the idempotency key makes both
-        # equal anyway.
-        row = StripeCustomer(id=created, account_id=account.id, created_at=services.clock())
-        insert_unless_taken(session, row, unique_column="account_id")
-        return customer_id_of(session, account.id) or created
-
-    return await services.database.run(remember)
-
-
-def _stripe(services: Services) -> StripeAccess:
-    if services.stripe is None:
-        raise NotFound("Plans cannot be bought here.")
-    return services.stripe

@@ -15,7 +15,7 @@ from billing.errors import PaymentError
 from billing.ledger.plans import PlanName
 from billing.subscriptions.gateway import StripeGateway
 from billing.subscriptions.setup import find_portal_configuration
-from billing.subscriptions.types import PriceFacts
+from billing.subscriptions.types import PackPriceFacts, PriceFacts
 
 PRICES_KEPT_FOR = timedelta(hours=1)
 #: How long to wait after a failed request; the old prices are shown meanwhile.
@@ -31,9 +31,11 @@ class StripeAccess:
     automatic_tax: bool = False
     promotion_codes: bool = False
     trial_days: int = 0
+    pack_months: int = 12  # how long the credits of a pack last
     #: Set when an event was stored, so that it is handled before the next poll.
     wakeup: asyncio.Event = field(default_factory=asyncio.Event)
     _prices: dict[PlanName, PriceFacts] = field(default_factory=dict)
+    _packs: dict[int, PackPriceFacts] = field(default_factory=dict)
     _portal_configuration: str | None = None
     _fetched_at: datetime | None = None
     _kept_for: timedelta = PRICES_KEPT_FOR
@@ -51,6 +53,7 @@ class StripeAccess:
             automatic_tax=settings.stripe_automatic_tax,
             promotion_codes=settings.stripe_promotion_codes,
             trial_days=settings.stripe_trial_days,
+            pack_months=settings.pack_months,
         )
 
     def cached_prices(self, now: datetime) -> dict[PlanName, PriceFacts]:
@@ -62,6 +65,12 @@ class StripeAccess:
             self._start(now)
         return self._prices
 
+    def cached_packs(self, now: datetime) -> dict[int, PackPriceFacts]:
+        """As `cached_prices`: the packs on sale, by their credits, smallest first."""
+        if self._is_due(now):
+            self._start(now)
+        return self._packs
+
     @property
     def has_answer(self) -> bool:
         return self._fetched_at is not None
@@ -70,6 +79,11 @@ class StripeAccess:
         """Prices at most an hour old; older ones, or none, while Stripe is unavailable."""
         await self.refresh(now)
         return self._prices
+
+    async def packs(self, now: datetime) -> dict[int, PackPriceFacts]:
+        """As `prices`."""
+        await self.refresh(now)
+        return self._packs
 
     async def portal_configuration(self, now: datetime) -> str | None:
         await self.refresh(now)
@@ -96,6 +110,7 @@ class StripeAccess:
     async def _fetch(self, now: datetime) -> None:
         try:
             self._prices = await asyncio.to_thread(self.gateway.prices)
+            self._packs = await asyncio.to_thread(self.gateway.pack_prices)
             self._portal_configuration = await asyncio.to_thread(find_portal_configuration, self.gateway)
             self._kept_for = PRICES_KEPT_FOR
         except PaymentError as error:

@@ -175,11 +175,12 @@ async def reconcile(
 async def _adopt_unknown(services: Services, stripe: StripeAccess, result: Reconciled) -> None:
     """Record our customers that are missing here, because the database was restored from a backup."""
     try:
-        subscribed = await asyncio.to_thread(stripe.gateway.subscribed_customers)
+        paying = await asyncio.to_thread(stripe.gateway.subscribed_customers)
+        paying |= await asyncio.to_thread(stripe.gateway.pack_customers, services.clock())
     except PaymentError as error:
         result.failures["every customer"] = str(error)
         return
-    for customer_id in sorted(subscribed):
+    for customer_id in sorted(paying):
         try:
             await adopt(services, stripe, customer_id)
         except PaymentError as error:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from sqlalchemy import ColumnElement, bindparam
 from sqlalchemy.sql.dml import ReturningUpdate
-from sqlmodel import Session, col, or_, select, update
+from sqlmodel import Session, case, col, or_, select, update
 
 from billing.errors import (
     AddressUnverified,
@@ -26,7 +26,7 @@ from billing.errors import (
 from billing.identifiers import new_id
 from billing.ledger import accounts
 from billing.ledger.grants import expire_due, grant, refresh
-from billing.ledger.models import Account, Entry, EntryKind, Grant, Hold, HoldStatus
+from billing.ledger.models import Account, Entry, EntryKind, Grant, GrantKind, Hold, HoldStatus
 from billing.ledger.postings import expire_if_ended, insert_unless_taken, move, spend_held, write_entry
 
 __all__ = [
@@ -47,6 +47,10 @@ __all__ = [
 #: The lease owner of a hold whose work waits to be taken up. Such a hold does not count as a running call.
 WAITING = "waiting"
 
+#: A month's credits are spent first, because they would be lost soon; then those of packs, although a pack may
+#: end before the month does; then those that never expire.
+_TURN = case((col(Grant.kind) == GrantKind.PACK, 1), (col(Grant.expires_at).is_(None), 2), else_=0)
+
 _NEXT_GRANT = (
     select(Grant)
     .where(
@@ -54,7 +58,7 @@ _NEXT_GRANT = (
         col(Grant.available) > 0,
         or_(col(Grant.expires_at).is_(None), col(Grant.expires_at) > bindparam("now")),
     )
-    .order_by(col(Grant.expires_at).nulls_last(), col(Grant.created_at), col(Grant.id))
+    .order_by(_TURN, col(Grant.expires_at), col(Grant.created_at), col(Grant.id))
     .limit(1)
     .execution_options(populate_existing=True)
 )
@@ -94,7 +98,7 @@ def hold(
     lease_seconds: float,
     now: datetime,
 ) -> Hold:
-    """Hold 1 credit of the grant that expires first; grants that never expire come last.
+    """Hold 1 credit: of the month's, then of packs, then of those that never expire; of the first to end.
 
     Raises InsufficientCredits, AddressUnverified, DuplicateReference.
     """

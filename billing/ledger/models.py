@@ -28,8 +28,9 @@ from billing.timestamps import UtcDateTime
 class GrantKind(StrEnum):
     MONTHLY = "monthly"  # the free plan's credits of one period
     PLAN = "plan"  # a paid plan's credits of one period
+    PACK = "pack"  # bought once, or returned to a pack after a dispute was won or a refund failed
     GOODWILL = "goodwill"  # given by the operator
-    RETURNED = "returned"  # returned after a dispute was won or a refund failed
+    RETURNED = "returned"  # a plan's, returned after a dispute was won or a refund failed
 
 
 class EntryKind(StrEnum):

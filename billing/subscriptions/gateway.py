@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 from billing.errors import BadSignature, CustomerGone, StripeRefused, StripeUnavailable
 from billing.ledger.plans import PLANS, PlanName
 from billing.subscriptions import parsing
-from billing.subscriptions.types import CustomerFacts, PriceFacts, ReversalFacts
+from billing.subscriptions.types import (
+    ChargeFacts,
+    CustomerFacts,
+    PackPriceFacts,
+    PriceFacts,
+    ReversalFacts,
+)
 
 if TYPE_CHECKING:
     import stripe
@@ -23,8 +29,10 @@ if TYPE_CHECKING:
 #: Largest difference between a signature's time and ours, in either direction.
 SIGNATURE_TOLERANCE = timedelta(minutes=5)
 #: How far back invoices are read. A card payment can be disputed for 120 days, and the credits of an
-#: older one have long expired.
+#: older one have long expired. Packs are read for as long as their credits last.
 HORIZON = timedelta(days=130)
+#: How far back packs are looked for whose customers are not known here.
+PACKS_OF_STRANGERS = timedelta(days=30)
 _TIMEOUT_SECONDS = 20
 _RETRIES = 2
 _CUSTOMERS_A_DAY_MAX = 10
@@ -90,9 +98,16 @@ class StripeGateway:
 
     # Reading customers.
 
-    def customer_facts(self, customer_id: str, now: datetime) -> CustomerFacts:
-        """Everything about a customer that plan and credits depend on, as it is now. Raises CustomerGone."""
+    def customer_facts(
+        self, customer_id: str, now: datetime, packs_since: datetime | None = None
+    ) -> CustomerFacts:
+        """Everything about a customer that plan and credits depend on, as it is now. Raises CustomerGone.
+
+        `packs_since`: when the oldest pack was ordered that still matters, if that is longer ago than the
+        horizon.
+        """
         since = int((now - HORIZON).timestamp())
+        oldest = min(since, int(packs_since.timestamp())) if packs_since is not None else since
         with _errors():
             self._require_customer(customer_id)
             invoices = _all(
@@ -117,7 +132,21 @@ class StripeGateway:
             )
             for each in invoices:
                 self._complete(each["lines"], self._client.v1.invoices.line_items, each["id"])
-            reversals = self._reversals(customer_id, since)
+            sessions = _all(
+                self._client.v1.checkout.sessions.list(
+                    {
+                        "customer": customer_id,
+                        "status": "complete",
+                        "created": {"gte": oldest},
+                        "limit": 100,
+                    }
+                )
+            )
+            # After the sessions, so that the charge of every paid one is among them.
+            charges = self._charges(customer_id, oldest)
+            reversals: dict[str, list[ReversalFacts]] = {}
+            for charge in charges:
+                reversals.setdefault(charge.payment, []).extend(charge.reversals)
             anchors = {each["id"]: parsing.moment(each["billing_cycle_anchor"]) for each in subscriptions}
             read_subscriptions = [
                 parsing.subscription(each, invoices, self._plan_of_price) for each in subscriptions
@@ -135,15 +164,17 @@ class StripeGateway:
                 )
                 for each in invoices
             ]
+            read_packs = [parsing.paid_pack(each, charges) for each in sessions]
         return CustomerFacts(
             id=customer_id,
             subscriptions=tuple(each for each in read_subscriptions if each is not None),
             invoices=tuple(each for each in read_invoices if each is not None),
+            packs=tuple(each for each in read_packs if each is not None),
         )
 
-    def _reversals(self, customer_id: str, since: int) -> dict[str, list[ReversalFacts]]:
-        """Refunds and disputes in effect, by payment intent, or by charge where there is none."""
-        found: dict[str, list[ReversalFacts]] = {}
+    def _charges(self, customer_id: str, since: int) -> list[ChargeFacts]:
+        """All charges, with their refunds and disputes in effect."""
+        found: list[ChargeFacts] = []
         charges = self._client.v1.charges.list(
             {
                 "customer": customer_id,
@@ -161,8 +192,7 @@ class StripeGateway:
             if charge["disputed"]:
                 disputes = _all(self._client.v1.disputes.list({"charge": charge["id"], "limit": 100}))
                 reversals += [parsing.dispute(each) for each in disputes]
-            payment = parsing.id_of(charge.get("payment_intent") or charge["id"])
-            found.setdefault(payment, []).extend(each for each in reversals if each is not None)
+            found.append(parsing.charge(charge, [each for each in reversals if each is not None]))
         return found
 
     def _complete(self, lines: dict[str, Any], service: Any, invoice_id: str) -> None:
@@ -202,6 +232,21 @@ class StripeGateway:
             if any(parsing.plan_of(item["price"]) for item in each["items"]["data"])
         }
 
+    def pack_customers(self, now: datetime) -> set[str]:
+        """Every customer who has recently paid for a pack."""
+        since = int((now - PACKS_OF_STRANGERS).timestamp())
+        with _errors():
+            sessions = _all(
+                self._client.v1.checkout.sessions.list(
+                    {"status": "complete", "created": {"gte": since}, "limit": 100}
+                )
+            )
+        return {
+            parsing.id_of(each["customer"])
+            for each in sessions
+            if each.get("customer") and parsing.sells_pack(each)
+        }
+
     def _plan_of_price(self, price_id: str) -> PlanName | None:
         if price_id not in self._plan_by_price:
             found = self._client.v1.prices.retrieve(price_id).to_dict()
@@ -217,6 +262,13 @@ class StripeGateway:
             found = _all(self._client.v1.prices.list({"lookup_keys": keys, "active": True}))
         prices = [parsing.price(each) for each in found]
         return {each.plan: each for each in prices if each is not None}
+
+    def pack_prices(self) -> dict[int, PackPriceFacts]:
+        """The packs on sale, by their credits, smallest first."""
+        with _errors():
+            found = _all(self._client.v1.prices.list({"active": True, "type": "one_time", "limit": 100}))
+        packs = [price for each in found if (price := parsing.pack_price(each)) is not None]
+        return {each.credits: each for each in sorted(packs, key=lambda one: one.credits)}
 
     def create_customer(self, account_id: str, email: str) -> str:
         """Create the customer of an account; repeated within a day it returns the same one."""
@@ -250,7 +302,7 @@ class StripeGateway:
         promotion_codes: bool = False,
         trial_days: int = 0,
     ) -> str:
-        """The address of a new checkout page. Earlier pages of the customer are closed."""
+        """The address of a new checkout page for a plan. Earlier pages of the customer are closed."""
         subscription_data: dict[str, Any] = {"metadata": {parsing.ACCOUNT_METADATA: account_id}}
         if trial_days:
             subscription_data["trial_period_days"] = trial_days
@@ -263,10 +315,42 @@ class StripeGateway:
             "cancel_url": cancel_url,
             "subscription_data": subscription_data,
         }
+        return self._open_checkout(params, automatic_tax=automatic_tax, promotion_codes=promotion_codes)
+
+    def pack_checkout_url(
+        self,
+        *,
+        customer_id: str,
+        account_id: str,
+        price: PackPriceFacts,
+        success_url: str,
+        cancel_url: str,
+        automatic_tax: bool = False,
+        promotion_codes: bool = False,
+    ) -> str:
+        """The address of a new checkout page for a pack. Earlier pages of the customer are closed.
+
+        Stripe puts the session's id in place of `{CHECKOUT_SESSION_ID}` in `success_url`.
+        """
+        metadata = {parsing.ACCOUNT_METADATA: account_id, parsing.PACK_METADATA: str(price.credits)}
+        params: dict[str, Any] = {
+            "mode": "payment",
+            "customer": customer_id,
+            "client_reference_id": account_id,
+            "line_items": [{"price": price.id, "quantity": 1}],
+            "success_url": success_url,
+            "cancel_url": cancel_url,
+            "metadata": metadata,
+            "payment_intent_data": {"metadata": metadata},
+        }
+        return self._open_checkout(params, automatic_tax=automatic_tax, promotion_codes=promotion_codes)
+
+    def _open_checkout(self, params: dict[str, Any], *, automatic_tax: bool, promotion_codes: bool) -> str:
         if automatic_tax:
             params |= {"automatic_tax": {"enabled": True}, "customer_update": {"address": "auto"}}
         if promotion_codes:
             params["allow_promotion_codes"] = True
+        customer_id = params["customer"]
         # Two pages open at once could both be paid.
         self.close_checkouts(customer_id)
         with _errors():

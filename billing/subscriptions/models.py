@@ -1,4 +1,4 @@
-"""Tables of Stripe objects: customers, subscriptions, refunds and disputes, events.
+"""Tables of Stripe objects: customers, subscriptions, paid packs, refunds and disputes, events.
 
 Stripe is the source of truth. They are kept for display, for decisions without a call to Stripe, and so
 that nothing is granted, revoked or handled twice. Paid invoices are in `billing.ledger.models`, because a
@@ -46,23 +46,46 @@ class Subscription(SQLModel, table=True):
     next_plan: str | None = Field(default=None)  # a change scheduled for the period's end
 
 
+class PackPurchase(SQLModel, table=True):
+    """A paid pack of credits. Each is granted once, when its payment is first seen."""
+
+    __tablename__ = "pack_purchase"
+    __table_args__ = (
+        CheckConstraint("amount_paid >= 0", name="pack_purchase_amount_not_negative"),
+        CheckConstraint("credits > 0", name="pack_purchase_credits_positive"),
+    )
+
+    id: str = Field(primary_key=True)  # of its checkout session, cs_…
+    account_id: str = Field(foreign_key="account.id", index=True)
+    credits: int
+    amount_paid: int  # in the currency's smallest unit
+    currency: str
+    created_at: datetime = Field(sa_type=UtcDateTime)  # of the checkout session, which Stripe lists by it
+    expires_at: datetime = Field(sa_type=UtcDateTime)
+
+
 class ReversalKind(StrEnum):
     REFUND = "refund"
     DISPUTE = "dispute"
 
 
 class Reversal(SQLModel, table=True):
-    """A refund or dispute of an invoice, and the credits revoked for it: `credits - taken` were spent."""
+    """A refund or dispute of an invoice or a pack, and the credits revoked for it.
+
+    `credits - taken` were spent.
+    """
 
     __tablename__ = "payment_reversal"
     __table_args__ = (
         CheckConstraint("taken >= 0 and taken <= credits", name="payment_reversal_takes_no_more"),
         CheckConstraint("kind in ('refund', 'dispute')", name="payment_reversal_kind_known"),
+        CheckConstraint("(invoice_id is null) <> (pack_id is null)", name="payment_reversal_of_one_payment"),
     )
 
     id: str = Field(primary_key=True)  # re_…, du_…
     account_id: str = Field(foreign_key="account.id", index=True)
-    invoice_id: str = Field(foreign_key="paid_invoice.id", index=True)
+    invoice_id: str | None = Field(default=None, foreign_key="paid_invoice.id", index=True)
+    pack_id: str | None = Field(default=None, foreign_key="pack_purchase.id", index=True)
     kind: str
     amount: int  # in the currency's smallest unit
     credits: int  # the credits that the money paid for

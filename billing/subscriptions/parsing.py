@@ -12,7 +12,16 @@ from typing import Any
 from billing.ledger.plans import PLANS, PlanName
 from billing.subscriptions.models import ReversalKind
 from billing.subscriptions.prorations import InvoiceLine, entitlement
-from billing.subscriptions.types import InvoiceFacts, PriceFacts, ReversalFacts, SubscriptionFacts
+from billing.subscriptions import packs
+from billing.subscriptions.types import (
+    ChargeFacts,
+    InvoiceFacts,
+    PackFacts,
+    PackPriceFacts,
+    PriceFacts,
+    ReversalFacts,
+    SubscriptionFacts,
+)
 
 Json = Mapping[str, Any]
 #: The plan behind a price's id; None for a price that is not ours.
@@ -22,6 +31,8 @@ PlanOfPrice = Callable[[str], PlanName | None]
 PLAN_METADATA = "bgeraser_plan"
 ACCOUNT_METADATA = "bgeraser_account"
 REFUND_METADATA = "bgeraser_refund"
+#: Credits of the pack that a checkout session sells.
+PACK_METADATA = "bgeraser_pack_credits"
 
 _LOOKUP_KEYS = {plan.price_lookup_key: plan.name for plan in PLANS.values() if plan.price_lookup_key}
 _EFFECTIVE_REFUNDS = frozenset({"succeeded", "pending", "requires_action"})
@@ -50,6 +61,60 @@ def price(stripe_price: Json) -> PriceFacts | None:
         currency=stripe_price["currency"],
         product_id=id_of(stripe_price["product"]),
     )
+
+
+def pack_price(stripe_price: Json) -> PackPriceFacts | None:
+    """None unless the price has the lookup key of a pack: a price that was replaced has lost it."""
+    credits_ = packs.credits_of(stripe_price.get("lookup_key"))
+    if credits_ is None or stripe_price.get("unit_amount") is None or stripe_price["type"] != "one_time":
+        return None
+    return PackPriceFacts(stripe_price["id"], credits_, stripe_price["unit_amount"], stripe_price["currency"])
+
+
+def sells_pack(stripe_session: Json) -> bool:
+    """Whether a checkout session was opened by us for a pack."""
+    return stripe_session["mode"] == "payment" and packs.credits_of(_pack_key(stripe_session)) is not None
+
+
+def paid_pack(stripe_session: Json, charges: Iterable[ChargeFacts]) -> PackFacts | None:
+    """The pack that a checkout session has sold; None unless it is one and its payment has arrived.
+
+    A completed session of a slow payment method, such as a bank debit, is still unpaid. `charges`: the
+    customer's. A declined one has the same payment intent as the one that paid.
+    """
+    credits_ = packs.credits_of(_pack_key(stripe_session)) if sells_pack(stripe_session) else None
+    is_paid = stripe_session["payment_status"] in ("paid", "no_payment_required")
+    if credits_ is None or stripe_session["status"] != "complete" or not is_paid:
+        return None
+    ordered_at = moment(stripe_session["created"])
+    intent = id_of(stripe_session["payment_intent"]) if stripe_session.get("payment_intent") else None
+    charge = next((each for each in charges if each.has_succeeded and each.payment == intent), None)
+    return PackFacts(
+        id=stripe_session["id"],
+        credits=credits_,
+        # The charge's own amount, because refunds are parts of it.
+        amount_paid=charge.amount if charge is not None else stripe_session.get("amount_total") or 0,
+        currency=charge.currency if charge is not None else stripe_session.get("currency") or "",
+        created_at=ordered_at,
+        paid_at=charge.created_at if charge is not None else ordered_at,
+        reversals=charge.reversals if charge is not None else (),
+        payment_intent=intent,
+    )
+
+
+def charge(stripe_charge: Json, reversals: Iterable[ReversalFacts]) -> ChargeFacts:
+    return ChargeFacts(
+        payment=id_of(stripe_charge.get("payment_intent") or stripe_charge["id"]),
+        has_succeeded=stripe_charge["status"] == "succeeded",
+        amount=stripe_charge["amount_captured"],
+        currency=stripe_charge["currency"],
+        created_at=moment(stripe_charge["created"]),
+        reversals=tuple(reversals),
+    )
+
+
+def _pack_key(stripe_session: Json) -> str:
+    return packs.lookup_key((stripe_session.get("metadata") or {}).get(PACK_METADATA, ""))
 
 
 def subscription(

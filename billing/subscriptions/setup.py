@@ -1,17 +1,22 @@
-"""Sets up an operator's Stripe account: product, prices, webhook endpoint, portal configuration.
+"""Sets up an operator's Stripe account: products, prices, webhook endpoint, portal configuration.
 
 Objects are found by their lookup key or our metadata, so a second run changes nothing.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from billing.ledger.plans import PLANS, PlanName
 from billing.subscriptions.events import WANTED_TYPES
 from billing.subscriptions.gateway import StripeGateway
+from billing.subscriptions.packs import lookup_key
 from billing.subscriptions.parsing import PLAN_METADATA
 
 _OURS = "bgeraser"
+#: Metadata of the product of a pack: its credits.
+_PACK = "bgeraser_pack"
 _PORTAL_NAME = "bgeraser plans"
 
 
@@ -24,15 +29,26 @@ class SetUpResult:
 
 
 def set_up(
-    gateway: StripeGateway, *, amounts: dict[PlanName, int], currency: str, webhook_url: str | None
+    gateway: StripeGateway,
+    *,
+    amounts: dict[PlanName, int],
+    currency: str,
+    webhook_url: str | None,
+    packs: Mapping[int, int] = MappingProxyType({}),
 ) -> SetUpResult:
-    """`amounts`: a month's price in the currency's smallest unit. Raises StripeUnavailable, StripeRefused."""
+    """Raises StripeUnavailable, StripeRefused.
+
+    `amounts`: a month's price in the currency's smallest unit. `packs`: the price of each pack, by its
+    credits; others that are on sale stay as they are.
+    """
     result = SetUpResult()
     product_id = _product(gateway, result)
     prices = {
         plan: _price(gateway, result, plan, amount, currency, product_id) for plan, amount in amounts.items()
     }
     portal_configuration(gateway, result, product_id, list(prices.values()))
+    for credits_, amount in sorted(packs.items()):
+        _pack(gateway, result, credits_, amount, currency)
     if webhook_url is not None:
         _webhook(gateway, result, webhook_url)
     return result
@@ -46,7 +62,7 @@ def find_portal_configuration(gateway: StripeGateway) -> str | None:
 
 def _product(gateway: StripeGateway, result: SetUpResult) -> str:
     for existing in gateway.list_setup("product", active=True):
-        if _is_ours(existing):
+        if _is_ours(existing) and _PACK not in existing["metadata"]:
             result.lines.append(f"product {existing['id']} is there")
             return str(existing["id"])
     created = gateway.create_setup("product", name="bgeraser", metadata={_OURS: "plans"})
@@ -75,6 +91,36 @@ def _price(
         metadata={PLAN_METADATA: plan.value},
     )
     result.lines.append(f"price of {plan.value}: {created['id']} created")
+    return str(created["id"])
+
+
+def _pack(gateway: StripeGateway, result: SetUpResult, credits_: int, amount: int, currency: str) -> None:
+    """A product of its own for each pack, whose name Stripe shows on its page and on the receipt."""
+    title = f"{credits_:,} credits"
+    for existing in gateway.list_setup("price", lookup_keys=[lookup_key(credits_)], active=True):
+        if (existing["unit_amount"], existing["currency"]) == (amount, currency):
+            result.lines.append(f"price of {title}: {existing['id']} is there")
+            return
+    created = gateway.create_setup(
+        "price",
+        product=_pack_product(gateway, result, credits_, title),
+        unit_amount=amount,
+        currency=currency,
+        lookup_key=lookup_key(credits_),
+        transfer_lookup_key=True,
+        nickname=title,
+        metadata={_PACK: str(credits_)},
+    )
+    result.lines.append(f"price of {title}: {created['id']} created")
+
+
+def _pack_product(gateway: StripeGateway, result: SetUpResult, credits_: int, title: str) -> str:
+    for existing in gateway.list_setup("product", active=True):
+        if (existing.get("metadata") or {}).get(_PACK) == str(credits_):
+            return str(existing["id"])
+    metadata = {_OURS: "packs", _PACK: str(credits_)}
+    created = gateway.create_setup("product", name=f"bgeraser, {title}", metadata=metadata)
+    result.lines.append(f"product {created['id']} created")
     return str(created["id"])
 
 

@@ -17,6 +17,16 @@ class PriceFacts:
 
 
 @dataclass(frozen=True)
+class PackPriceFacts:
+    """A pack of credits on sale."""
+
+    id: str
+    credits: int
+    unit_amount: int  # in the currency's smallest unit
+    currency: str  # ISO 4217, lower case
+
+
+@dataclass(frozen=True)
 class SubscriptionFacts:
     id: str
     item_id: str
@@ -65,9 +75,36 @@ class InvoiceFacts:
 
 
 @dataclass(frozen=True)
+class PackFacts:
+    """A pack whose checkout was completed and whose payment has arrived."""
+
+    id: str  # of its checkout session
+    credits: int
+    amount_paid: int
+    currency: str
+    created_at: datetime  # of the checkout session
+    paid_at: datetime
+    reversals: tuple[ReversalFacts, ...] = ()
+    payment_intent: str | None = None  # None: it cost nothing
+
+
+@dataclass(frozen=True)
+class ChargeFacts:
+    """An attempt to charge, with its refunds and disputes in effect."""
+
+    payment: str  # its payment intent, or its own id without one
+    has_succeeded: bool
+    amount: int
+    currency: str
+    created_at: datetime
+    reversals: tuple[ReversalFacts, ...] = ()
+
+
+@dataclass(frozen=True)
 class CustomerFacts:
     """Everything about one customer that plan and credits depend on, as of now."""
 
     id: str
     subscriptions: tuple[SubscriptionFacts, ...]
     invoices: tuple[InvoiceFacts, ...]
+    packs: tuple[PackFacts, ...] = ()

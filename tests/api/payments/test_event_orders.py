@@ -166,8 +166,10 @@ def test_a_slow_sync_never_overwrites_a_later_one(tmp_path: Path) -> None:
 
             is_first = True
 
-            def customer_facts(self, customer_id: str, now: datetime) -> CustomerFacts:
-                facts = super().customer_facts(customer_id, now)
+            def customer_facts(
+                self, customer_id: str, now: datetime, packs_since: datetime | None = None
+            ) -> CustomerFacts:
+                facts = super().customer_facts(customer_id, now, packs_since)
                 if self.is_first:
                     self.is_first = False
                     lifecycle.cancel_now(shop.world, shop.subscription(ada))

@@ -13,7 +13,7 @@ import pytest
 from sqlmodel import Session
 
 from api.auth import account_deletion
-from api.payments import plans, sync
+from api.payments import checkout, plans, sync
 from billing.errors import StripeUnavailable
 from billing.ledger.models import Account
 from billing.ledger.plans import PlanName
@@ -162,7 +162,7 @@ def test_a_double_click_served_by_two_processes_leaves_one_open_checkout(
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
         try:
             assert creating.reached.wait(60)
-            monkeypatch.setattr(plans, "_WAIT_SECONDS", 0.0)
+            monkeypatch.setattr(checkout, "_WAIT_SECONDS", 0.0)
             with pytest.raises(StripeUnavailable):
                 shop.checkout(ada, BUSINESS)  # while the other process opens its page
         finally:
@@ -315,10 +315,12 @@ class FaultyGateway(StripeGateway):
     slow: threading.Event | None = None
     is_waiting = False
 
-    def customer_facts(self, customer_id: str, now: datetime) -> CustomerFacts:
+    def customer_facts(
+        self, customer_id: str, now: datetime, packs_since: datetime | None = None
+    ) -> CustomerFacts:
         if customer_id == self.faulty:
             raise KeyError("items")
-        return super().customer_facts(customer_id, now)
+        return super().customer_facts(customer_id, now, packs_since)
 
     def subscribed_customers(self) -> set[str]:
         if self.slow is not None:
