@@ -47,7 +47,7 @@ __all__ = [
 #: The lease owner of a hold whose work waits to be taken up. Such a hold does not count as a running call.
 WAITING = "waiting"
 
-#: A month's credits are spent first, because they would be lost soon; then those of packs, although a pack may
+#: A month's credits are spent first, because they are lost soon; then those of packs, although a pack may
 #: end before the month does; then those that never expire.
 _TURN = case((col(Grant.kind) == GrantKind.PACK, 1), (col(Grant.expires_at).is_(None), 2), else_=0)
 

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from billing.ledger.plans import PLANS, PlanName
+from billing.subscriptions import packs
 from billing.subscriptions.models import ReversalKind
 from billing.subscriptions.prorations import InvoiceLine, entitlement
-from billing.subscriptions import packs
 from billing.subscriptions.types import (
     ChargeFacts,
     InvoiceFacts,

@@ -12,14 +12,14 @@ from pydantic import SecretStr
 from sqlmodel import col, select
 
 from api.auth import api_keys
-from api.payments import plans, sync
+from api.payments import packs, plans, sync
 from api.payments.stripe_client import StripeAccess
 from billing.ledger import accounts, ledger
 from billing.ledger.audit import audit
 from billing.ledger.models import Account, Entry, Grant, PaidInvoice
 from billing.ledger.plans import PlanName
 from billing.subscriptions import setup
-from billing.subscriptions.models import Reversal, StripeCustomer, StripeEvent, Subscription
+from billing.subscriptions.models import PackPurchase, Reversal, StripeCustomer, StripeEvent, Subscription
 from tests.fakes.stripe import lifecycle
 from tests.fakes.stripe.delivery import Courier, Switches
 from tests.fakes.stripe.server import serving
@@ -31,6 +31,7 @@ OPENING = int(datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp())  # month ends a
 DAY = lifecycle.DAY
 BASE = "http://test"
 AMOUNTS = {PlanName.STANDARD: 900, PlanName.BUSINESS: 4900}
+PACKS = {100: 500, 1_000: 3_900}
 
 
 class WorldClock(Clock):
@@ -76,6 +77,24 @@ class Shop:
     def buy(self, owner: Owner, plan: PlanName) -> None:
         """Through the checkout's pay page, or through the portal for one who has subscribed."""
         self._click(self.checkout(owner, plan), owner, {"do": "pay", "card": "good"}, plan)
+
+    def pack_checkout(self, owner: Owner, credits_: int = 100) -> str:
+        """The address the owner is sent to for buying a pack."""
+        return self.api.call(
+            packs.checkout_url,
+            self.api.services,
+            owner.account_id,
+            credits_,
+            BASE,
+            return_path="/app/",
+            cancel_path="/plans/cancelled",
+        )
+
+    def buy_pack(self, owner: Owner, credits_: int = 100, card: str = "good") -> Json:
+        """Through the checkout's pay page; the checkout session."""
+        url = self.pack_checkout(owner, credits_)
+        self._click(url, owner, {"do": "pay", "card": card}, None)
+        return self.world.get(url.rsplit("/", 1)[1])
 
     def portal(self, owner: Owner, do: str, plan: PlanName | None = None) -> None:
         url = self.api.call(plans.portal_url, self.api.services, owner.account_id, BASE)
@@ -156,6 +175,7 @@ class Shop:
                 "entries": rows(Entry, "id", "created_at", "grant_id", "hold_id"),
                 "subscriptions": rows(Subscription),
                 "invoices": rows(PaidInvoice),
+                "packs": rows(PackPurchase),
                 "reversals": rows(Reversal, "returned_at"),
             }
 
@@ -199,7 +219,9 @@ def key_of(plan: PlanName) -> str:
 
 
 @contextmanager
-def open_shop(directory: Path, switches: Switches | None = None, **settings: Any) -> Iterator[Shop]:
+def open_shop(
+    directory: Path, switches: Switches | None = None, *, packs_on_sale: bool = False, **settings: Any
+) -> Iterator[Shop]:
     """A shop whose Stripe account is set up as `bgeraser admin stripe-setup` does it."""
     world = World(OPENING)
     values: dict[str, Any] = {
@@ -213,7 +235,11 @@ def open_shop(directory: Path, switches: Switches | None = None, **settings: Any
             stripe = api.services.stripe
             assert stripe is not None
             setup.set_up(
-                stripe.gateway, amounts=AMOUNTS, currency="usd", webhook_url=f"{BASE}/stripe/webhook"
+                stripe.gateway,
+                amounts=AMOUNTS,
+                currency="usd",
+                webhook_url=f"{BASE}/stripe/webhook",
+                packs=PACKS if packs_on_sale else {},
             )
             shop = Shop(world, api, stripe)
             if switches is not None:

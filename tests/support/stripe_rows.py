@@ -7,11 +7,11 @@ from sqlmodel import Session
 from api.db.models import PeriodicWork
 from api.payments.models import TrialCard
 from billing.ledger.models import PaidInvoice
-from billing.subscriptions.models import Reversal, StripeCustomer, StripeEvent, Subscription
+from billing.subscriptions.models import PackPurchase, Reversal, StripeCustomer, StripeEvent, Subscription
 
 
 def pay(session: Session, account_id: str, now: datetime) -> None:
-    """What an account leaves that had a subscription, without credits of it."""
+    """What an account leaves that had a subscription and a pack, without credits of them."""
     session.add(StripeCustomer(id=f"cus_{account_id}", account_id=account_id, created_at=now))
     session.add(
         Subscription(
@@ -48,6 +48,30 @@ def pay(session: Session, account_id: str, now: datetime) -> None:
             invoice_id=f"in_{account_id}",
             kind="refund",
             amount=900,
+            credits=0,
+            taken=0,
+            created_at=now,
+        )
+    )
+    session.add(
+        PackPurchase(
+            id=f"cs_{account_id}",
+            account_id=account_id,
+            credits=100,
+            amount_paid=500,
+            currency="usd",
+            created_at=now,
+            expires_at=now,
+        )
+    )
+    session.flush()
+    session.add(
+        Reversal(
+            id=f"du_{account_id}",
+            account_id=account_id,
+            pack_id=f"cs_{account_id}",
+            kind="dispute",
+            amount=500,
             credits=0,
             taken=0,
             created_at=now,

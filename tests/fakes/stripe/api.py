@@ -184,6 +184,8 @@ def _fits(thing: Json, form: Json) -> bool:
         return False
     if "lookup_keys" in form and thing.get("lookup_key") not in form["lookup_keys"]:
         return False
+    if "type" in form and thing.get("type") != form["type"]:
+        return False
     if "active" in form and thing["active"] != (form["active"] in ("true", "True")):
         return False
     wanted = form.get("status")
@@ -274,6 +276,8 @@ def _checkout_session(world: World, form: Json) -> Json:
         )
     session_id = world.new_id("cs_test")
     url = f"{world.address}/pay/{session_id}"
+    if (price["type"] == "recurring") != (form["mode"] == "subscription"):
+        raise Refusal(400, "invalid_request_error", "The price's type does not fit the mode.", "mode")
     amount, currency = price["unit_amount"], price["currency"]
     world.orders[session_id] = form
     return world.add(shapes.checkout_session(session_id, world.now, form, url, amount, currency))

@@ -1,4 +1,4 @@
-"""A page for the events outside the product: advance the clock, refund, open and close disputes."""
+"""A page for the events outside the product: the clock, bank debits, refunds, disputes."""
 
 from datetime import UTC, datetime
 from html import escape
@@ -38,6 +38,10 @@ def _act(world: World, form: dict[str, str]) -> None:
         seconds = _STEPS[form["step"]]
         world.ahead_seconds += seconds
         lifecycle.advance(world, seconds)
+    elif "arrived" in form or "refused" in form:
+        intent = world.get(form.get("arrived") or form["refused"])["payment_intent"]
+        session = next(world.all("checkout.session", payment_intent=intent))
+        lifecycle.settle_slow_payment(world, session, succeeds="arrived" in form)
     elif "refund" in form:
         lifecycle.refund(world, world.get(form["refund"]))
     elif "dispute" in form:
@@ -65,13 +69,17 @@ def _payment(world: World, charge: Json) -> str:
     parts = [f"{amount_text(charge['amount'], charge['currency'])}, {escape(email)}"]
     if charge["amount_refunded"]:
         parts.append(f"{amount_text(charge['amount_refunded'], charge['currency'])} refunded")
+    if charge["status"] != "succeeded":
+        parts.append(escape(charge["status"]))
+    if charge["status"] == "pending":
+        parts += [_button("arrived", charge, "The bank pays"), _button("refused", charge, "The bank refuses")]
     disputes = list(world.all("dispute", charge=charge["id"]))
     for dispute in disputes:
         parts.append(f"dispute: {escape(dispute['status'])}")
         if dispute["status"] == "needs_response":
             parts.append(_button("won", dispute, "The shop wins it"))
             parts.append(_button("lost", dispute, "The shop loses it"))
-    if not disputes and not charge["refunded"]:
+    if charge["status"] == "succeeded" and not disputes and not charge["refunded"]:
         parts.append(_button("refund", charge, "Refund the rest"))
         parts.append(_button("dispute", charge, "Dispute it"))
     return f"<li>{' · '.join(parts)}</li>"

@@ -48,6 +48,7 @@ def main() -> None:
         }
         command = [sys.executable, "-m", "tests.fakes.stripe.demo_server"]
         prices = ["--standard", "9.00", "--business", "49.00", "--currency", "usd"]
+        prices += ["--pack", "100:5.00", "--pack", "1000:39.00"]
         # Its output, which includes the secret, is for operators; here the environment has it all.
         setup = subprocess.run(
             [*command, "admin", "stripe-setup", *prices],

@@ -271,6 +271,48 @@ def _payment_failed(world: World, invoice: Json, subscription: Json) -> None:
         world.record_event("customer.subscription.updated", subscription)
 
 
+def pay_once(world: World, session: Json, *, is_slow: bool = False, is_free: bool = False) -> Json:
+    """Pay a checkout of the mode `payment` and return its session.
+
+    A slow payment, such as a bank debit, is settled by `settle_slow_payment`; a free one has no charge,
+    because a promotion code paid all of it.
+    """
+    session |= {"status": "complete", "url": None}
+    if is_free:
+        session |= {"amount_total": 0, "payment_status": "no_payment_required"}
+    else:
+        session["payment_intent"] = world.new_id("pi")
+        payment = {
+            "amount_due": session["amount_total"],
+            "currency": session["currency"],
+            "customer": session["customer"],
+        }
+        charge = world.add(
+            money_shapes.charge(world.new_id("ch"), world.now, payment, session["payment_intent"])
+        )
+        if is_slow:
+            charge |= {"status": "pending", "paid": False, "amount_captured": 0}
+        else:
+            session["payment_status"] = "paid"
+            world.record_event("charge.succeeded", charge)
+    world.record_event("checkout.session.completed", session)
+    return session
+
+
+def settle_slow_payment(world: World, session: Json, *, succeeds: bool) -> None:
+    """The bank pays, or refuses after some days."""
+    charge = next(world.all("charge", payment_intent=session["payment_intent"]))
+    if succeeds:
+        charge |= {"status": "succeeded", "paid": True, "amount_captured": charge["amount"]}
+        session["payment_status"] = "paid"
+        world.record_event("charge.succeeded", charge)
+        world.record_event("checkout.session.async_payment_succeeded", session)
+    else:
+        charge |= {"status": "failed"}
+        world.record_event("charge.failed", charge)
+        world.record_event("checkout.session.async_payment_failed", session)
+
+
 def refund(world: World, charge: Json, amount: int | None = None, *, is_pending: bool = False) -> Json:
     """Refund the rest of a charge, or `amount`. A pending refund is not yet in `amount_refunded`."""
     counted = [each for each in world.all("refund", charge=charge["id"]) if each["status"] != "failed"]

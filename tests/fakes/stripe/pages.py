@@ -51,8 +51,12 @@ class _Pages:
                 return RedirectResponse(session["cancel_url"], 303)
             if form.get("card") == "declined":
                 return self._pay_page(session["id"], "The card was declined. Nothing was charged.")
-            complete(world, session, has_card=form.get("card") != "none")
-            return RedirectResponse(session["success_url"], 303)
+            if session["mode"] == "payment":
+                lifecycle.pay_once(world, session, is_slow=form.get("card") == "bank")
+            else:
+                complete(world, session, has_card=form.get("card") != "none")
+            back = session["success_url"].replace("{CHECKOUT_SESSION_ID}", session["id"])
+            return RedirectResponse(back, 303)
 
     async def portal_page(self, request: Request) -> Response:
         with self._world.lock:
@@ -82,16 +86,20 @@ class _Pages:
         trial = order.get("subscription_data", {}).get("trial_period_days")
         trial_text = f"<p>The first {escape(trial)} days cost nothing.</p>" if trial else ""
         error_text = f'<p class="error" role="alert">{escape(error)}</p>' if error else ""
+        is_once = session["mode"] == "payment"
+        bank = (
+            '<br><label><input type="radio" name="card" value="bank"> a bank debit, which takes days</label>'
+        )
         return page(
             "Pay",
             f"""<h1>{escape(price["nickname"] or "Subscription")}</h1>
-            <p>{_money(price)} a month</p>{trial_text}{error_text}
+            <p>{_money(price)}{"" if is_once else " a month"}</p>{trial_text}{error_text}
             <form method="post">
             <fieldset><legend>Card</legend>
             <label><input type="radio" name="card" value="good" checked> a card that works</label><br>
             <label><input type="radio" name="card" value="declined"> a card that is declined</label>
-            </fieldset>
-            <button name="do" value="pay">Subscribe</button>
+            {bank if is_once else ""}</fieldset>
+            <button name="do" value="pay">{"Pay" if is_once else "Subscribe"}</button>
             <button name="do" value="cancel">Go back without paying</button></form>""",
         )
 
@@ -178,7 +186,10 @@ def _subscription_form(world: World, subscription: Json, wanted_price: str | Non
     others = [
         each
         for each in world.all("price", active=True)
-        if each["lookup_key"] and each["id"] != present["id"] and wanted_price in (None, each["id"])
+        if each["lookup_key"]
+        and each["type"] == "recurring"
+        and each["id"] != present["id"]
+        and wanted_price in (None, each["id"])
     ]
     changes = "".join(
         f"""<button name="do" value="price" formaction="?price={escape(each["id"])}">

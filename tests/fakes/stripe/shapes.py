@@ -56,6 +56,7 @@ def product(object_id: str, now: int, values: Json) -> Json:
 
 
 def price(object_id: str, now: int, values: Json) -> Json:
+    recurring = {"interval": "month", "interval_count": 1, "meter": None, "usage_type": "licensed"}
     return {
         "id": object_id,
         "object": "price",
@@ -69,11 +70,11 @@ def price(object_id: str, now: int, values: Json) -> Json:
         "metadata": values.get("metadata", {}),
         "nickname": values.get("nickname"),
         "product": values["product"],
-        "recurring": {"interval": "month", "interval_count": 1, "meter": None, "usage_type": "licensed"},
+        "recurring": recurring if "recurring" in values else None,
         "tax_behavior": "unspecified",
         "tiers_mode": None,
         "transform_quantity": None,
-        "type": "recurring",
+        "type": "recurring" if "recurring" in values else "one_time",
         "unit_amount": int(values["unit_amount"]),
         "unit_amount_decimal": str(values["unit_amount"]),
     }
