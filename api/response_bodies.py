@@ -13,6 +13,7 @@ from ml import errors as ml_errors
 from ml.backend import ToolAnswer
 
 if TYPE_CHECKING:  # The command line makes such bodies without a database.
+    from billing.ledger.grants import PackCredits
     from billing.ledger.models import Account
 
 #: Messages for callers; those of the exceptions themselves are for the log.
@@ -79,44 +80,52 @@ def _own_fields(answer: ToolAnswer, image_id: str) -> dict[str, Any]:
     return {**({"maskId": image_id} if answer.mask_mode else {}), **camel_case(answer.fields)}
 
 
-def account_data(account: "Account") -> dict[str, Any]:
+def account_data(account: "Account", of_packs: "PackCredits") -> dict[str, Any]:
     """The `data` of an account, whose credits were refreshed."""
     plan = PLANS[PlanName(account.plan)]
-    renews_at = account.period_ends_at
     return {
         "email": account.email,
         "plan": account.plan,
         "credits": {
             "available": account.available,
             "held": account.held,
-            "renewsAt": None if renews_at is None else timestamp(renews_at),
+            "renewsAt": timestamp_or_none(account.period_ends_at),
+            "packCredits": of_packs.available,
+            "packCreditsExpireAt": timestamp_or_none(of_packs.expire_at),
         },
         "limits": {"concurrentCalls": plan.concurrent_calls, "callsPerMinute": plan.calls_per_minute},
     }
 
 
-def failure(error: Exception, request_id: str, data: Any = None) -> tuple[int, bytes]:
+def failure(
+    error: Exception, request_id: str, data: Any = None, *, top_up_url: str | None = None
+) -> tuple[int, bytes]:
     """Status and body for `error`. An unforeseen exception gets a general message, never its own."""
     body = {
         "success": False,
-        "error": error_fields(error),
+        "error": error_fields(error, top_up_url),
         **({} if data is None else {"data": data}),
         "requestId": request_id,
     }
     return status_and_code(error)[0], encode(body)
 
 
-def error_fields(error: Exception) -> dict[str, Any]:
-    """The `error` object of a failure's body."""
+def error_fields(error: Exception, top_up_url: str | None = None) -> dict[str, Any]:
+    """The `error` object of a failure's body. `top_up_url`: where credits are sold, if they help."""
     _, code = status_and_code(error)
     is_internal = code == "INTERNAL_ERROR"
-    return {
+    fields = {
         "code": code,
         "message": _INTERNAL_ERROR if is_internal else _message(error) or code,
         # Some built-in exceptions have a `name` too, which is not a parameter.
         "param": None if is_internal else parameter_at_fault(error),
         "retryable": is_retryable(error),
     }
+    if isinstance(error, billing_errors.InsufficientCredits):
+        fields["renewsAt"] = timestamp_or_none(error.renews_at)
+        if top_up_url is not None:
+            fields["topUpUrl"] = top_up_url
+    return fields
 
 
 def parameter_at_fault(error: Exception) -> str | None:
@@ -135,6 +144,10 @@ def _message(error: Exception) -> str:
 def timestamp(moment: datetime) -> str:
     """`2026-11-23T15:00:00Z`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def timestamp_or_none(moment: datetime | None) -> str | None:
+    return None if moment is None else timestamp(moment)
 
 
 def encode(body: Any) -> bytes:

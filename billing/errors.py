@@ -19,13 +19,19 @@ BillingError
         └── CustomerGone    the customer was deleted at Stripe
 """
 
+from datetime import datetime
+
 
 class BillingError(Exception):
     """Base of every error this package raises on purpose."""
 
 
 class InsufficientCredits(BillingError):
-    """No grant has a credit left to hold."""
+    """No grant has a credit left to hold; new ones are granted at `renews_at`, if that is known."""
+
+    def __init__(self, message: str, renews_at: datetime | None = None) -> None:
+        super().__init__(message)
+        self.renews_at = renews_at
 
 
 class AddressUnverified(InsufficientCredits):

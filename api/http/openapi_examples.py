@@ -130,7 +130,13 @@ DELETED = {"imageId": _IMAGE_ID, "deleted": True}
 ACCOUNT = {
     "email": "you@example.com",
     "plan": "free",
-    "credits": {"available": 14, "held": 1, "renewsAt": "2026-12-22T12:00:00Z"},
+    "credits": {
+        "available": 14,
+        "held": 1,
+        "renewsAt": "2026-12-22T12:00:00Z",
+        "packCredits": 0,
+        "packCreditsExpireAt": None,
+    },
     "limits": {"concurrentCalls": 2, "callsPerMinute": 20},
 }
 USAGE = [

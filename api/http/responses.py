@@ -29,6 +29,8 @@ from api.errors import (
 )
 from api.http.removebg import errors as removebg_errors
 from api.images.media_types import MEDIA_TYPES
+from api.payments import packs
+from billing.errors import AddressUnverified, InsufficientCredits
 
 #: Retry-After of an error that does not have its own.
 _RETRY_AFTER_SECONDS = 5
@@ -142,13 +144,25 @@ def error(request: Request, raised: Exception, data: Any = None) -> Response:
     if removebg_errors.applies(request.scope.get("path", ""), known):
         status, body = removebg_errors.failure(known)
     else:
-        status, body = response_bodies.failure(known, request_id_of(request), data)
+        status, body = response_bodies.failure(
+            known, request_id_of(request), data, top_up_url=top_up_url(request, known)
+        )
     headers = account_headers(request)
     if (seconds := retry_after_seconds(known)) is not None:
         headers["Retry-After"] = str(seconds)
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return json_response(body, status, headers)
+
+
+def top_up_url(request: Request, error: Exception) -> str | None:
+    """Where the caller can buy credits; None if `error` is not that there are none, or none are sold."""
+    if not isinstance(error, InsufficientCredits) or isinstance(error, AddressUnverified):
+        return None
+    services = request.app.state.services
+    if not packs.cached_offers(services):
+        return None
+    return f"{services.public_url or str(request.base_url).rstrip('/')}{packs.PAGE}"
 
 
 def retry_after_seconds(error: Exception) -> int | None:

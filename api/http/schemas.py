@@ -29,6 +29,12 @@ class ErrorBody(Shape):
     message: str = Field(description="What happened, for people; may change.")
     param: str | None = Field(description="The form field or header at fault, if there is one.")
     retryable: bool = Field(description="Whether the same request may succeed later.")
+    renews_at: str | None = Field(
+        None, description="Only with INSUFFICIENT_CREDITS: when new credits are granted, if that is known."
+    )
+    top_up_url: str | None = Field(
+        None, description="Only with INSUFFICIENT_CREDITS, where packs are sold: the page that sells them."
+    )
 
 
 class Failure(Shape):
@@ -211,6 +217,10 @@ class Credits(Shape):
     available: int
     held: int = Field(description="Held for running calls.")
     renews_at: str | None = Field(description="When this period's credits expire and new ones are granted.")
+    pack_credits: int = Field(
+        description="The part of `available` from packs, which is spent after the month's own."
+    )
+    pack_credits_expire_at: str | None = Field(description="When the next of them expire; null without any.")
 
 
 class UsageEntry(Shape):

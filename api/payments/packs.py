@@ -53,7 +53,7 @@ def cached_offers(services: Services) -> list[PackOffer]:
 
 
 async def checkout_url(
-    services: Services, account_id: str, credits_: int, base_url: str, *, return_path: str, cancel_path: str
+    services: Services, account_id: str, credits_: int, base_url: str, return_path: str, cancel_path: str
 ) -> str:
     """The URL of a checkout for a pack; both paths are of this site.
 

@@ -15,6 +15,7 @@ from api.durable.tasks import Task
 from api.webhooks import endpoints
 from api.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookEvent, WebhookMessage
 from billing.identifiers import new_id
+from billing.ledger import grants
 from billing.ledger.models import Account
 from billing.ledger.plans import PLANS, PlanName
 
@@ -93,7 +94,8 @@ def credit_spent(
         return
 
     def build_body() -> bytes:
-        return response_bodies.success(response_bodies.account_data(account), request_id)
+        of_packs = grants.pack_credits(session, account.id)
+        return response_bodies.success(response_bodies.account_data(account, of_packs), request_id)
 
     record(session, account.id, event, build_body, now, engine=engine)
 

@@ -1,9 +1,10 @@
 """Grants of credits, including those of each period, and their expiry.
 
-Called as `ledger.refresh`, `ledger.grant` and `ledger.expire_due`; each needs the account's row from
+Called as `ledger.refresh`, `ledger.grant` and `ledger.expire_due`; each of these needs the account's row from
 `accounts.lock`.
 """
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam
@@ -21,6 +22,15 @@ LARGEST_GRANT_CREDITS = 1_000_000
 #: period's end, and a paying customer must not be without credits until then.
 RENEWAL_SLACK = timedelta(hours=2)
 _PERIOD_REFERENCE = "grant:"
+
+
+@dataclass(frozen=True)
+class PackCredits:
+    """Credits of packs that can be held now, and when the next of them expire; None without any."""
+
+    available: int
+    expire_at: datetime | None
+
 
 _ENDED = (
     select(Grant)
@@ -124,6 +134,15 @@ def grant(
         move(session, account_id=account.id, grant_id=granted.id, available=amount)
         expire_if_ended(session, granted, now)
     return granted
+
+
+def pack_credits(session: Session, account_id: str) -> PackCredits:
+    """What is left of packs, for an account whose ended grants were expired."""
+    unspent = select(func.coalesce(func.sum(Grant.available), 0), func.min(Grant.expires_at)).where(
+        col(Grant.account_id) == account_id, col(Grant.kind) == GrantKind.PACK, col(Grant.available) > 0
+    )
+    available, expire_at = session.exec(unspent).one()
+    return PackCredits(int(available), expire_at)
 
 
 def granted_in_period(session: Session, account_id: str, ends_at: datetime) -> int:

@@ -108,7 +108,7 @@ def hold(
         used = session.exec(select(Hold.id).where(col(Hold.reference) == reference)).first()
         if used is not None:
             raise DuplicateReference(f"there is a hold {reference}")
-        raise InsufficientCredits("no credits are left")
+        raise InsufficientCredits("no credits are left", account.period_ends_at)
     held = insert_unless_taken(
         session,
         Hold(
@@ -139,7 +139,7 @@ def require_credit(account: Account) -> None:
     """Raises InsufficientCredits, AddressUnverified if `hold` would; the account must be locked."""
     require_verified(account)
     if account.available < 1:
-        raise InsufficientCredits("no credits are left")
+        raise InsufficientCredits("no credits are left", account.period_ends_at)
 
 
 def capture(

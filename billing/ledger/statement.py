@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlmodel import Session, col, func, select
 
-from billing.ledger.models import Account, Entry, Hold
+from billing.ledger.models import Account, Entry, Grant, Hold
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Line:
     balance: int  # credits after this entry, including those in open holds
     reference: str
     grant_id: str
+    grant_kind: str  # a GrantKind
     hold_id: str | None
 
 
@@ -29,16 +30,17 @@ def statement(session: Session, account_id: str, limit: int, before: int | None 
     """
     # One statement, so that entries and balance are consistent.
     balance = select(col(Account.available) + col(Account.held)).where(col(Account.id) == account_id)
-    page = select(Entry, balance.scalar_subquery()).where(col(Entry.account_id) == account_id)
+    page = select(Entry, col(Grant.kind), balance.scalar_subquery())
     if before is not None:
         newer = select(func.coalesce(func.sum(Entry.amount), 0)).where(
             col(Entry.account_id) == account_id, col(Entry.id) >= before
         )
-        page = select(Entry, balance.scalar_subquery() - newer.scalar_subquery()).where(
-            col(Entry.account_id) == account_id, col(Entry.id) < before
+        page = select(Entry, col(Grant.kind), balance.scalar_subquery() - newer.scalar_subquery()).where(
+            col(Entry.id) < before
         )
+    page = page.join(Grant, col(Grant.id) == col(Entry.grant_id)).where(col(Entry.account_id) == account_id)
     lines: list[Line] = []
-    for entry, newest_balance in session.exec(page.order_by(col(Entry.id).desc()).limit(limit)):
+    for entry, grant_kind, newest_balance in session.exec(page.order_by(col(Entry.id).desc()).limit(limit)):
         assert entry.id is not None
         after = lines[-1].balance - lines[-1].amount if lines else newest_balance
         lines.append(
@@ -50,6 +52,7 @@ def statement(session: Session, account_id: str, limit: int, before: int | None 
                 balance=after,
                 reference=entry.reference,
                 grant_id=entry.grant_id,
+                grant_kind=grant_kind,
                 hold_id=entry.hold_id,
             )
         )

@@ -7,6 +7,7 @@ import { Model } from "../../web/static/editor/model.js";
 
 export const LIMITS = { retentionHours: 24, creditsPerRun: 1 };
 export const SESSION = {
+  packs: [],
   previews: { side: 1024, aDay: 5, waitSeconds: 0 },
   brandColorsMax: 12,
   scenes: [],

@@ -125,7 +125,7 @@ class PlainLedger:
             raise DuplicateReference
         candidates = self.spendable(now)
         if not candidates:
-            raise InsufficientCredits
+            raise InsufficientCredits("")
         assert chosen in [grant.reference for grant in candidates]
         grant = self.grants[chosen]
         grant.available -= 1

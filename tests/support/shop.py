@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from sqlmodel import col, select
 
 from api.auth import api_keys
-from api.payments import packs, plans, sync
+from api.payments import checkout, packs, plans, sync
 from api.payments.stripe_client import StripeAccess
 from billing.ledger import accounts, ledger
 from billing.ledger.audit import audit
@@ -86,8 +86,8 @@ class Shop:
             owner.account_id,
             credits_,
             BASE,
-            return_path="/app/",
-            cancel_path="/plans/cancelled",
+            "/app/",
+            "/plans/cancelled",
         )
 
     def buy_pack(self, owner: Owner, credits_: int = 100, card: str = "good") -> Json:
@@ -141,7 +141,7 @@ class Shop:
 
     def customer_id(self, owner: Owner) -> str:
         with self.api.services.database.transaction() as session:
-            found = plans.customer_id_of(session, owner.account_id)
+            found = checkout.customer_id_of(session, owner.account_id)
         assert found is not None
         return found
 

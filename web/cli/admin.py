@@ -167,8 +167,12 @@ def stripe_setup(
     standard: Annotated[str, typer.Option(help="Monthly price of the Standard plan, e.g. 9.00.")],
     business: Annotated[str, typer.Option(help="Monthly price of the Business plan, e.g. 49.00.")],
     currency: Annotated[str, typer.Option(help="Currency, three letters.")] = "usd",
+    pack: Annotated[
+        list[str] | None,
+        typer.Option(help="A pack of credits and its price, e.g. 100:5.00. Repeat it for more packs."),
+    ] = None,
 ) -> None:
-    """Create product, prices, portal and webhook in your Stripe account. It is safe to run it again."""
+    """Create products, prices, portal and webhook in your Stripe account. It is safe to run it again."""
     from api.payments.stripe_client import StripeAccess
     from billing.errors import PaymentError
     from billing.subscriptions.currencies import smallest_units
@@ -183,11 +187,18 @@ def stripe_setup(
             PlanName.STANDARD: smallest_units(standard, currency),
             PlanName.BUSINESS: smallest_units(business, currency),
         }
+        packs = _read_packs(pack or [], currency)
     except ValueError as error:
         _fail(str(error))
     webhook_url = f"{settings.public_url.rstrip('/')}/stripe/webhook" if settings.public_url else None
     try:
-        done = set_up(stripe.gateway, amounts=amounts, currency=currency.lower(), webhook_url=webhook_url)
+        done = set_up(
+            stripe.gateway,
+            amounts=amounts,
+            currency=currency.lower(),
+            webhook_url=webhook_url,
+            packs=packs,
+        )
     except PaymentError as error:
         _fail(f"Stripe: {error}")
     for line in done.lines:
@@ -200,6 +211,23 @@ def stripe_setup(
     if done.webhook_secret is not None:
         typer.echo("Stripe shows the endpoint's secret only once. Add it to the server's settings:", err=True)
         typer.echo(f"BGERASER_STRIPE_WEBHOOK_SECRET={done.webhook_secret}")
+
+
+def _read_packs(texts: list[str], currency: str) -> dict[int, int]:
+    """The price of each pack in the smallest unit, by its credits. Raises ValueError."""
+    from billing.subscriptions.currencies import smallest_units
+    from billing.subscriptions.packs import credits_of, lookup_key
+
+    packs: dict[int, int] = {}
+    for text in texts:
+        count, separator, price = text.partition(":")
+        credits_ = credits_of(lookup_key(count))
+        if credits_ is None or not separator:
+            raise ValueError(f"{text} is not a pack: write it as 100:5.00, with 1 to 1,000,000 credits")
+        if credits_ in packs:
+            raise ValueError(f"there are two packs of {credits_:,} credits")
+        packs[credits_] = smallest_units(price, currency)
+    return packs
 
 
 @app.command("migrate-database")

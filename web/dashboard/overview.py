@@ -1,8 +1,9 @@
 """The header and the cards of the dashboard: credits and plan, rendered from templates that escape values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from api.payments import plans
+from api.payments import packs, plans
+from api.payments.packs import PackOffer
 from api.payments.plans import PlanOffer
 from api.services import Services
 from billing.ledger.plans import PLANS
@@ -15,12 +16,13 @@ from web.rendering import pages
 
 @dataclass(frozen=True)
 class PlanCard:
-    """Content of the plan's card. `upgrades` are the larger plans that can be bought here."""
+    """Content of the plan's card, and the packs. `upgrades` are the larger plans that can be bought here."""
 
     is_billing_on: bool
     status: str
     has_portal: bool
     upgrades: list[PlanOffer]
+    packs: list[PackOffer] = field(default_factory=list)
 
 
 def header(user: SignedInVisitor | None) -> str:
@@ -34,14 +36,16 @@ def cards(user: SignedInVisitor, summary: AccountSummary, plan_card: PlanCard) -
         user=user,
         summary=summary,
         renews_at=format_time(summary.renews_at),
+        packs_expire_at=format_time(summary.of_packs.expire_at),
         plan_card=plan_card,
+        packs=plan_card.packs,
     )
 
 
 async def read_plan_card(services: Services, account_id: str) -> PlanCard:
     """The plan card of an account.
 
-    It does not wait for Stripe: without known prices it offers no upgrades.
+    It does not wait for Stripe: without known prices it offers no upgrades and no packs.
     """
     state = await services.database.read(
         lambda session: plans.billing_state(session, account_id, services.clock())
@@ -52,4 +56,10 @@ async def read_plan_card(services: Services, account_id: str) -> PlanCard:
         for offer in plans.cached_offers(services)
         if offer.price_text and offer.monthly_credits > monthly_credits
     ]
-    return PlanCard(plans.is_on(services), messages.plan_status(state), state.has_portal, upgrades)
+    return PlanCard(
+        plans.is_on(services),
+        messages.plan_status(state),
+        state.has_portal,
+        upgrades,
+        packs.cached_offers(services),
+    )

@@ -9,8 +9,9 @@ from sqlmodel import Session
 from api.auth import api_keys
 from api.calls import call_log
 from api.editor import run_names
-from billing.ledger import accounts, ledger, statement
-from billing.ledger.models import EntryKind
+from billing.ledger import accounts, grants, ledger, statement
+from billing.ledger.grants import PackCredits
+from billing.ledger.models import EntryKind, GrantKind
 from billing.ledger.plans import PLANS, Plan, PlanName
 from billing.ledger.statement import Line
 from web.dashboard import words
@@ -28,6 +29,12 @@ _ENTRY_LABELS = {
     EntryKind.EXPIRY: "Unused credits expired",
     EntryKind.REVOCATION: "Credits taken back",
 }
+#: Likewise for credits of packs, where it differs.
+_PACK_LABELS = {
+    EntryKind.GRANT: "Credit pack",
+    EntryKind.EXPIRY: "Unused credits of a pack expired",
+    EntryKind.REVOCATION: "Credits of a pack taken back",
+}
 _RETURNED = ": credit returned"
 
 
@@ -39,6 +46,7 @@ class AccountSummary:
     available: int
     held: int
     renews_at: datetime | None
+    of_packs: PackCredits  # the part of `available` from packs
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,8 @@ def account_summary(session: Session, account_id: str, now: datetime) -> Account
     account = accounts.lock(session, account_id)
     ledger.refresh(session, account, now)
     plan = PLANS[PlanName(account.plan)]
-    return AccountSummary(plan, account.available, account.held, account.period_ends_at)
+    of_packs = grants.pack_credits(session, account_id)
+    return AccountSummary(plan, account.available, account.held, account.period_ends_at, of_packs)
 
 
 def usage_bars(
@@ -105,7 +114,10 @@ def statement_rows(session: Session, account_id: str) -> list[list[str | int]]:
 
     def row(line: Line) -> list[str | int]:
         request = requests.get(line.hold_id or "", "")
-        label = _ENTRY_LABELS[EntryKind(line.kind)]
+        kind = EntryKind(line.kind)
+        label = _ENTRY_LABELS[kind]
+        if line.grant_kind == GrantKind.PACK:
+            label = _PACK_LABELS.get(kind, label)
         if request in tools:
             label = words.action(tools[request], pictures.get(request))
             if line.kind == EntryKind.REFUND:

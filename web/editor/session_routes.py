@@ -13,6 +13,7 @@ from api.auth import api_keys
 from api.editor import brand_colors, guest_previews
 from api.http import dependencies, responses
 from api.http.routes.get_and_head import add_get
+from api.payments import packs
 from api.services import Services
 from billing.ledger import accounts, ledger
 from ml.catalogue import TOOLS
@@ -83,6 +84,10 @@ async def show_session(request: Request, editor: EditorServicesDependency) -> Re
         },
         "prompts": {"isInstalled": await asyncio.to_thread(_supports_prompts, editor.services)},
         "limits": schemas.limits(editor.services),
+        "packs": [
+            {"credits": each.credits, "price": each.price_text}
+            for each in (packs.cached_offers(editor.services) if account else [])
+        ],
     }
     return responses.success(request, data)
 

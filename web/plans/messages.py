@@ -1,4 +1,4 @@
-"""The status of an account's plan as text, for the plans page and the dashboard."""
+"""The status of an account's plan and the life of packs as text, for the plans page and the dashboard."""
 
 from datetime import datetime
 
@@ -28,6 +28,10 @@ def plan_status(state: BillingState) -> str:
             )
         case "lapsed":
             return "An invoice is overdue, so the plan has ended. Pay it to restore your plan."
+
+
+def months(count: int) -> str:
+    return "a month" if count == 1 else f"{count} months"
 
 
 def _day(moment: datetime | None) -> str:

@@ -13,14 +13,14 @@ from starlette.responses import Response
 from api.errors import InvalidParameter, NotFound
 from api.http.dependencies import public_base_url
 from api.http.routes.get_and_head import add_get
+from api.payments import checkout as checkouts
 from api.payments import plans
 from api.payments.plans import BillingState
-from api.services import Services
 from billing.errors import AddressUnverified, StripeRefused, StripeUnavailable
 from billing.ledger.plans import PLANS, PlanName
 from billing.subscriptions import events
 from web.auth import forms, visitor
-from web.plans import messages
+from web.plans import pack_routes, rendering
 from web.rendering import pages
 
 #: How many times the page after a payment polls, every two seconds.
@@ -37,12 +37,13 @@ def add_to(app: FastAPI) -> None:
     add_get(app, "/plans/return", return_page, include_in_schema=False)
     for path, form in (("/plans/portal", portal), ("/plans/{plan}/checkout", checkout)):
         app.add_api_route(path, form, methods=["POST"], include_in_schema=False, response_model=None)
+    pack_routes.add_to(app)
     app.state.auth.before_deletion.append(enqueue_cancellation)
 
 
 async def plans_page(request: Request) -> Response:
     await visitor.require_signed_in(request)
-    return await _show(request)
+    return await rendering.show_plans(request)
 
 
 async def checkout(request: Request, plan: str) -> Response:
@@ -51,21 +52,25 @@ async def checkout(request: Request, plan: str) -> Response:
     if plan not in _BUYABLE:
         raise NotFound("This plan does not exist.")
     services = visitor.services_of(request)
-    state = await _billing_state(services, user.account_id)
+    state = await rendering.billing_state(services, user.account_id)
     if plans.is_on(services) and _is_no_upgrade(state, PlanName(plan)) and fields.get("sure") != "yes":
-        return await _show(request, plan_to_confirm=PlanName(plan))
+        return await rendering.show_plans(request, plan_to_confirm=PlanName(plan))
     try:
         url = await plans.checkout_url(services, user.account_id, PlanName(plan), public_base_url(request))
     except AddressUnverified:
-        return await _show(request, 422, problem="Confirm your email address first. See your account page.")
+        return await rendering.show_plans(
+            request, 422, problem="Confirm your email address first. See your account page."
+        )
     except StripeUnavailable:
-        return await _show(
+        return await rendering.show_plans(
             request, 503, problem="Stripe is unavailable. Nothing was charged. Try again later."
         )
     except (InvalidParameter, StripeRefused) as error:
         log.warning("a plan could not be bought", plan=plan, reason=str(error))
-        return await _show(request, 422, problem="This plan cannot be bought right now. Nothing was charged.")
-    return _redirect_to_stripe(request, url)
+        return await rendering.show_plans(
+            request, 422, problem="This plan cannot be bought right now. Nothing was charged."
+        )
+    return rendering.redirect_to_stripe(request, url)
 
 
 async def portal(request: Request) -> Response:
@@ -74,25 +79,24 @@ async def portal(request: Request) -> Response:
     try:
         url = await plans.portal_url(services, user.account_id, public_base_url(request))
     except StripeUnavailable:
-        return await _show(
+        return await rendering.show_plans(
             request, 503, problem="Stripe is unavailable. Nothing was changed. Try again later."
         )
     except StripeRefused as error:
         log.warning("the portal could not be opened", reason=str(error))
-        return await _show(
+        return await rendering.show_plans(
             request, 422, problem="Stripe's page cannot be opened right now. Nothing was changed."
         )
-    return _redirect_to_stripe(request, url)
+    return rendering.redirect_to_stripe(request, url)
 
 
 async def success_page(request: Request) -> Response:
     """Wait for the webhook. The address is not trusted."""
     user = await visitor.require_signed_in(request)
-    state = await _billing_state(visitor.services_of(request), user.account_id)
+    state = await rendering.billing_state(visitor.services_of(request), user.account_id)
     bought = request.query_params.get("plan", "")
     is_active = state.status in ("active", "trialing", "ending") and state.plan == bought
-    polls = request.query_params.get("polls", "0")
-    poll_count = int(polls) if polls.isascii() and polls.isdigit() and len(polls) < 4 else 0
+    poll_count = rendering.poll_count(request)
     next_poll = None
     if not is_active and bought in _BUYABLE and poll_count < _POLLS_MAX:
         next_poll = f"/plans/success?plan={bought}&polls={poll_count + 1}"
@@ -107,17 +111,19 @@ async def success_page(request: Request) -> Response:
 
 async def cancelled_page(request: Request) -> Response:
     await visitor.require_signed_in(request)
-    return await _show(request, notice="Checkout cancelled. Nothing was charged.")
+    return await rendering.show_plans(request, notice="Checkout cancelled. Nothing was charged.")
 
 
 async def return_page(request: Request) -> Response:
     await visitor.require_signed_in(request)
-    return await _show(request, notice="Changes made on Stripe's page appear here within a few seconds.")
+    return await rendering.show_plans(
+        request, notice="Changes made on Stripe's page appear here within a few seconds."
+    )
 
 
 def enqueue_cancellation(session: Session, account_id: str, now: datetime) -> None:
     """Queue a sync of a deleted account's customer, which cancels its subscription."""
-    customer_id = plans.customer_id_of(session, account_id)
+    customer_id = checkouts.customer_id_of(session, account_id)
     if customer_id is not None:
         events.enqueue_sync(session, customer_id, "account.closed", now)
 
@@ -125,45 +131,3 @@ def enqueue_cancellation(session: Session, account_id: str, now: datetime) -> No
 def _is_no_upgrade(state: BillingState, plan: PlanName) -> bool:
     """Whether the operator assigned a plan as large as this one, so that buying it is likely a mistake."""
     return state.status == "given" and PLANS[state.plan].monthly_credits >= PLANS[plan].monthly_credits
-
-
-async def _show(
-    request: Request,
-    status_code: int = 200,
-    *,
-    problem: str = "",
-    notice: str = "",
-    plan_to_confirm: PlanName | None = None,
-) -> Response:
-    """`plan_to_confirm` is a plan whose purchase has to be confirmed first."""
-    user = await visitor.require_signed_in(request)
-    services = visitor.services_of(request)
-    state = await _billing_state(services, user.account_id)
-    return pages.render(
-        request,
-        "plans/plans.html",
-        status_code,
-        problem=problem,
-        notice=notice,
-        plan_to_confirm=PLANS[plan_to_confirm] if plan_to_confirm is not None else None,
-        is_on=plans.is_on(services),
-        offers=await plans.plan_offers(services),
-        state=state,
-        current_plan=PLANS[state.plan],
-        plan_status=messages.plan_status(state),
-    )
-
-
-def _redirect_to_stripe(request: Request, url: str) -> Response:
-    """A page that redirects to Stripe.
-
-    An HTTP redirect would have to be allowed by the `form-action` policy of each page with such a form,
-    including the dashboard, and Stripe may serve its pages at a custom domain.
-    """
-    return pages.render(request, "plans/leaving.html", url=url)
-
-
-async def _billing_state(services: Services, account_id: str) -> BillingState:
-    return await services.database.read(
-        lambda session: plans.billing_state(session, account_id, services.clock())
-    )

@@ -15,6 +15,8 @@ async function poll(next) {
     if (response.ok && !following) {
       document.querySelector("main")?.replaceChildren(...(page.querySelector("main")?.childNodes ?? []));
       document.title = page.title;
+      // Back to where the credits ran out.
+      /** @type {HTMLAnchorElement | null} */ (document.querySelector("main a[data-continue]"))?.click();
       return;
     }
     if (following) next = following;

@@ -58,7 +58,7 @@ def refusal(exchange: Exchange, error: Exception) -> CallToolResult:
     if isinstance(error, CallFailed):
         error = error.error
     known = responses.as_known_error(error)
-    fields = response_bodies.error_fields(known)
+    fields = response_bodies.error_fields(known, responses.top_up_url(exchange.request, known))
     if fields["code"] == "INTERNAL_ERROR":
         log.error("unforeseen error", exc_info=error)
     retry_after_seconds = responses.retry_after_seconds(known)

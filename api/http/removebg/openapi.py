@@ -39,8 +39,8 @@ class RemoveBgSuccess(BaseModel):
 
 class RemoveBgCredits(BaseModel):
     total: int = Field(description="Credits left.")
-    subscription: int = Field(description="The same: there is one kind of credits.")
-    payg: int
+    subscription: int = Field(description="All but those of packs.")
+    payg: int = Field(description="Those of packs.")
     enterprise: int
 
 

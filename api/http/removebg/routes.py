@@ -26,7 +26,7 @@ from api.http.removebg.fields import RemoveBgFields
 from api.http.removebg.paths import ACCOUNT_PATH, REMOVE_PATH
 from api.http.routes.get_and_head import add_get
 from api.services import Services
-from billing.ledger import accounts, ledger
+from billing.ledger import accounts, grants, ledger
 from ml.tools.bg_removal_params import BgRemovalParams
 
 
@@ -59,14 +59,14 @@ async def remove_background(request: Request, caller: ToolCaller, services: Serv
 
 
 async def show_account(caller: KeyHolder, services: ServicesOf) -> Response:
-    def read_available(session: Session) -> int:
+    def read_credits(session: Session) -> tuple[int, int]:
         account = accounts.lock(session, caller.account_id)
         # The credits of a new period are granted on first use.
         ledger.refresh(session, account, services.clock())
-        return account.available
+        return account.available, grants.pack_credits(session, account.id).available
 
-    available = await services.database.run(read_available)
-    credits = {"total": available, "subscription": available, "payg": 0, "enterprise": 0}
+    total, payg = await services.database.run(read_credits)
+    credits = {"total": total, "subscription": total - payg, "payg": payg, "enterprise": 0}
     attributes = {"credits": credits, "api": {"free_calls": 0, "sizes": "all"}}
     return own_responses.json_response(response_bodies.encode({"data": {"attributes": attributes}}), 200, {})
 

@@ -10,7 +10,7 @@ from api.http.dependencies import KeyHolder, ServicesOf
 from api.http.routes.get_and_head import add_get
 from api.http.schemas import AccountData, AccountSuccess
 from api.services import Services
-from billing.ledger import accounts, ledger
+from billing.ledger import accounts, grants, ledger
 
 
 def add_to(app: FastAPI) -> None:
@@ -39,6 +39,7 @@ async def read(services: Services, account_id: str) -> AccountData:
         account = accounts.lock(session, account_id)
         # The credits of a new period are granted on first use.
         ledger.refresh(session, account, services.clock())
-        return AccountData.model_validate(response_bodies.account_data(account))
+        of_packs = grants.pack_credits(session, account.id)
+        return AccountData.model_validate(response_bodies.account_data(account, of_packs))
 
     return await services.database.run(read_account)

@@ -194,7 +194,7 @@ def test_a_checkout_being_paid_prevents_a_second_one(shop: Shop, ada: Owner) -> 
 def delete(shop: Shop, ada: Owner) -> None:
     now = shop.api.clock()
     with shop.api.services.database.transaction() as session:
-        customer_id = plans.customer_id_of(session, ada.account_id)
+        customer_id = checkout.customer_id_of(session, ada.account_id)
         if customer_id is not None:
             enqueue_sync(session, customer_id, "account.closed", now)
         account_deletion.delete_account(session, shop.api.services.former, ada.account_id, now=now)

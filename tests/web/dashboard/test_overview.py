@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from billing.ledger.grants import PackCredits
 from billing.ledger.plans import PLANS, PlanName
 from web.auth.visitor import SignedInVisitor
 from web.dashboard import overview
@@ -32,13 +33,13 @@ VISITOR = SignedInVisitor(
 )
 def test_credits_are_shown_beside_those_of_the_plan(available: int, words: str) -> None:
     standard = next(plan for plan in PLANS.values() if plan.monthly_credits == 500)
-    summary = AccountSummary(standard, available, 0, NOW)
+    summary = AccountSummary(standard, available, 0, NOW, PackCredits(0, None))
     html = overview.cards(VISITOR, summary, overview.PlanCard(False, "", False, []))
     assert words in " ".join(re.sub("<[^>]+>", "", html).split())
 
 
 def test_what_only_operators_can_change_is_not_named_to_customers() -> None:
-    summary = AccountSummary(PLANS[PlanName.FREE], 15, 0, None)
+    summary = AccountSummary(PLANS[PlanName.FREE], 15, 0, None, PackCredits(0, None))
     html = overview.cards(VISITOR, summary, overview.PlanCard(False, "", False, []))
     assert "Plans cannot be bought on this server" in html
     assert not re.search("stripe|key|BGERASER_|bgeraser ", re.sub("<[^>]+>", "", html), re.IGNORECASE)

@@ -3,6 +3,7 @@
 
 import { el, iconButton } from "./elements.js";
 import { errorText } from "./error_texts.js";
+import { packButtons } from "./packs.js";
 
 /** @import { ApiError } from "./api.js" */
 /** @import { Model } from "./model.js" */
@@ -158,7 +159,11 @@ export class Messages {
    * @param {Partial<ApiError>} error
    */
   #remedy({ code, status, retryAfterSeconds }) {
-    if (code === "INSUFFICIENT_CREDITS") return link("See the plans", "/plans");
+    if (code === "INSUFFICIENT_CREDITS") {
+      const plans = link("See the plans", "/plans");
+      const packs = packButtons(this.model.session, this.model.location);
+      return packs ? el("div", { class: "remedies" }, packs, plans) : plans;
+    }
     if (status === 401) return link("Log in", "/login?next=/app/");
     const isLong = typeof retryAfterSeconds === "number" && retryAfterSeconds > LONG_WAIT_SECONDS;
     return isLong && this.model.isGuest ? link("Sign up", "/signup?next=/app/") : null;

@@ -114,6 +114,8 @@ export interface Session {
    */
   previews: { side: number; aDay: number; waitSeconds: number };
   limits: Limits;
+  /** Credits on sale, smallest first. None for guests. */
+  packs: { credits: number; price: string }[];
 }
 
 /** A named frame for cut-outs. `background`: the color it rules, if it rules one. */

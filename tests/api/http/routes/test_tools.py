@@ -214,7 +214,13 @@ def test_the_account_route_returns_credits_plan_and_limits(server: RunningServer
     assert data == {
         "email": free.email,
         "plan": "free",
-        "credits": {"available": 15, "held": 0, "renewsAt": data["credits"]["renewsAt"]},
+        "credits": {
+            "available": 15,
+            "held": 0,
+            "renewsAt": data["credits"]["renewsAt"],
+            "packCredits": 0,
+            "packCreditsExpireAt": None,
+        },
         "limits": {"concurrentCalls": 2, "callsPerMinute": 20},
     }
     days = (datetime.fromisoformat(data["credits"]["renewsAt"]) - datetime.now(UTC)).days

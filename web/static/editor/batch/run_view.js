@@ -2,6 +2,7 @@
 
 import { el, icon, iconButton, keepFocus, segments } from "../elements.js";
 import { errorText } from "../error_texts.js";
+import { packButtons } from "../packs.js";
 import { isMissing, isTemporary } from "../api.js";
 import { askingButton } from "./asking_button.js";
 import {
@@ -58,6 +59,7 @@ export class RunView {
     this.live = el("p", { class: "visually-hidden", role: "status", "aria-live": "polite" });
     this.bar = el("progress", { max: 1, "aria-label": "Progress of the batch" });
     this.remark = el("p", { class: "note" });
+    this.packs = el("div", {});
     this.buttons = el("div", { class: "row batch-buttons" });
     this.filter = el("div", { class: "batch-filter" });
     this.list = el("ul", { class: "batch-list", "aria-label": "Pictures of the batch" });
@@ -75,6 +77,7 @@ export class RunView {
       this.bar,
       this.live,
       this.remark,
+      this.packs,
       this.buttons,
       this.filter,
       this.list,
@@ -98,6 +101,7 @@ export class RunView {
       this.rows.clear();
       this.list.replaceChildren();
       this.pages.replaceChildren();
+      this.packs.replaceChildren();
       this.announced = "";
       this.pace.reset();
     }
@@ -169,6 +173,10 @@ export class RunView {
     this.bar.value = fraction;
     this.#announce(text, fraction);
     this.remark.replaceChildren(...this.#buildRemark(batch));
+    if ((before?.status === "blocked") !== (batch.status === "blocked")) {
+      const packs = batch.status === "blocked" && packButtons(this.model.session, this.model.location);
+      this.packs.replaceChildren(...(packs ? [packs] : []));
+    }
     // A question stays open while the batch goes on.
     const isAsking = this.buttons.querySelector("[role=group]") !== null && !batch.hasEnded;
     if (shownBy(before) !== shownBy(batch) && !isAsking) {

@@ -1,0 +1,62 @@
+"""Renders the plans page, with the packs of credits on it, and the redirect to Stripe."""
+
+from fastapi import Request
+from starlette.responses import Response
+
+from api.payments import packs, plans
+from api.payments.plans import BillingState
+from api.services import Services
+from billing.ledger.plans import PLANS, PlanName
+from web.auth import visitor
+from web.plans import messages
+from web.rendering import pages
+
+
+async def show_plans(
+    request: Request,
+    status_code: int = 200,
+    *,
+    problem: str = "",
+    notice: str = "",
+    plan_to_confirm: PlanName | None = None,
+) -> Response:
+    """`plan_to_confirm` is a plan whose purchase has to be confirmed first."""
+    user = await visitor.require_signed_in(request)
+    services = visitor.services_of(request)
+    state = await billing_state(services, user.account_id)
+    return pages.render(
+        request,
+        "plans/plans.html",
+        status_code,
+        problem=problem,
+        notice=notice,
+        plan_to_confirm=PLANS[plan_to_confirm] if plan_to_confirm is not None else None,
+        is_on=plans.is_on(services),
+        offers=await plans.plan_offers(services),
+        packs=await packs.pack_offers(services),
+        pack_months=messages.months(services.stripe.pack_months) if services.stripe is not None else "",
+        state=state,
+        current_plan=PLANS[state.plan],
+        plan_status=messages.plan_status(state),
+    )
+
+
+def redirect_to_stripe(request: Request, url: str) -> Response:
+    """A page that redirects to Stripe.
+
+    An HTTP redirect would have to be allowed by the `form-action` policy of each page with such a form,
+    including the dashboard and the editor, and Stripe may serve its pages at a custom domain.
+    """
+    return pages.render(request, "plans/leaving.html", url=url)
+
+
+async def billing_state(services: Services, account_id: str) -> BillingState:
+    return await services.database.read(
+        lambda session: plans.billing_state(session, account_id, services.clock())
+    )
+
+
+def poll_count(request: Request) -> int:
+    """How often the page after a payment has polled."""
+    polls = request.query_params.get("polls", "0")
+    return int(polls) if polls.isascii() and polls.isdigit() and len(polls) < 4 else 0
