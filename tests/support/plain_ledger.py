@@ -30,6 +30,7 @@ class PlainGrant:
     #: The end of the period it was granted for, and how much; goodwill belongs to none.
     period_ends_at: datetime | None = None
     amount: int = 0
+    is_of_pack: bool = False
 
     def has_ended(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now
@@ -60,6 +61,18 @@ class PlainInvoice:
 
 
 @dataclass
+class PlainPack:
+    """Paid once."""
+
+    name: str
+    credits: int
+    paid: int
+    paid_at: datetime
+    #: Amounts returned, by refund or dispute name.
+    reversals: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
 class PlainReversal:
     credits: int
     taken: int
@@ -78,6 +91,7 @@ class PlainLedger:
     follows_stripe: bool = False
     given_plan: str = "free"  # the operator's, while a subscription's plan is in its place
     invoices: dict[str, PlainInvoice] = field(default_factory=dict)
+    packs: dict[str, PlainPack] = field(default_factory=dict)
     reversals: dict[str, PlainReversal] = field(default_factory=dict)
 
     @property
@@ -101,12 +115,19 @@ class PlainLedger:
             self.grants[reference].period_ends_at = end
             self.grants[reference].amount = due
 
-    def grant(self, reference: str, amount: int, expires_at: datetime | None, now: datetime) -> int:
+    def grant(
+        self,
+        reference: str,
+        amount: int,
+        expires_at: datetime | None,
+        now: datetime,
+        is_of_pack: bool = False,
+    ) -> int:
         if amount < 1 or amount > 1_000_000:
             raise InvalidGrant
         if reference in self.grants:
             raise DuplicateReference
-        self.grants[reference] = PlainGrant(reference, expires_at, now, amount)
+        self.grants[reference] = PlainGrant(reference, expires_at, now, amount, is_of_pack=is_of_pack)
         self.entries.append(("grant", amount, reference))
         self._end(self.grants[reference], now)
         return self.grants[reference].available
@@ -114,8 +135,10 @@ class PlainLedger:
     def spendable(self, now: datetime) -> list[PlainGrant]:
         """The candidates to be held next: several only if they are equivalent."""
 
-        def key(grant: PlainGrant) -> tuple[bool, datetime, datetime]:
-            return grant.expires_at is None, grant.expires_at or now, grant.created_at
+        def key(grant: PlainGrant) -> tuple[bool, bool, datetime, datetime]:
+            """What ends with the month first, then packs, then what never ends."""
+            never_ends = grant.expires_at is None
+            return never_ends, grant.is_of_pack, grant.expires_at or now, grant.created_at
 
         live = [grant for grant in self.grants.values() if grant.available and not grant.has_ended(now)]
         return [grant for grant in live if key(grant) == min(map(key, live))]
@@ -216,7 +239,18 @@ class PlainLedger:
         known = self.invoices[invoice.name]
         known.reversals = dict(invoice.reversals)
         if known.credits:
-            self._reverse(known, now)
+            self._reverse(known, known.credits, invoice.ends_at + TWO_HOURS, now)
+
+    def hear_of_pack(self, pack: PlainPack, months: int, now: datetime) -> None:
+        """A paid pack and what became of its money."""
+        expires_at = month_later(pack.paid_at, months)
+        if pack.name not in self.packs:
+            self.packs[pack.name] = replace(pack)
+            self.grant(pack.name, pack.credits, expires_at, now, is_of_pack=True)
+        known = self.packs[pack.name]
+        known.reversals = dict(pack.reversals)
+        if pack.paid:  # a promotion code may have paid all of it
+            self._reverse(known, pack.credits, expires_at, now)
 
     def obey(self, plan: str, anchor: datetime) -> None:
         """The plan a subscription gives now; without one the plan that the operator gave before, or free."""
@@ -227,38 +261,39 @@ class PlainLedger:
         elif self.follows_stripe:
             self.plan, self.follows_stripe = self.given_plan, False
 
-    def _reverse(self, invoice: PlainInvoice, now: datetime) -> None:
-        assert invoice.credits
+    def _reverse(
+        self, payment: PlainInvoice | PlainPack, granted: int, expires_at: datetime, now: datetime
+    ) -> None:
         for name, reversal in self.reversals.items():
             if (
-                name.startswith(f"{invoice.name},")
-                and name not in invoice.reversals
+                name.startswith(f"{payment.name},")
+                and name not in payment.reversals
                 and not reversal.returned
             ):
                 reversal.returned = True
                 if reversal.taken:
                     times = len(reversal.given_back)
                     reference = f"{name}:returned" + (f":{times + 1}" if times else "")
-                    self.grant(reference, reversal.taken, invoice.ends_at + TWO_HOURS, now)
+                    self.grant(reference, reversal.taken, expires_at, now, isinstance(payment, PlainPack))
                     reversal.given_back.append(reference)
         money, credits_ = 0, 0
         counted = [
-            name for name in invoice.reversals if name in self.reversals and not self.reversals[name].returned
+            name for name in payment.reversals if name in self.reversals and not self.reversals[name].returned
         ]
-        others = [name for name in invoice.reversals if name not in counted]
+        others = [name for name in payment.reversals if name not in counted]
         for name in counted + others:
-            money += invoice.reversals[name]
+            money += payment.reversals[name]
             if name in others:
-                whole = invoice.credits if money >= invoice.paid else invoice.credits * money // invoice.paid
+                whole = granted if money >= payment.paid else granted * money // payment.paid
                 due = short = max(0, whole - credits_)
                 own = self.reversals[name].given_back if name in self.reversals else []
                 given_back = [
                     (self.grants[reference].created_at, reference)
                     for other, reversal in self.reversals.items()
-                    if other.startswith(f"{invoice.name},")
+                    if other.startswith(f"{payment.name},")
                     for reference in reversal.given_back
                 ]
-                for _, grant in [*sorted(given_back, reverse=True), (now, invoice.name)]:
+                for _, grant in [*sorted(given_back, reverse=True), (now, payment.name)]:
                     if short:
                         short = self.revoke(grant, short, f"{name} from {grant}, {len(own)}")
                 self.reversals[name] = PlainReversal(due, due - short, given_back=own)

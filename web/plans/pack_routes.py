@@ -1,7 +1,7 @@
 """Routes of `/packs`: a redirect to Stripe's checkout for a pack, and the page that Stripe returns to.
 
-The page after a payment asks Stripe itself now and then, so that it does not depend on the webhook. Then it leads
-back to where the visitor ran out of credits.
+The page after a payment asks Stripe itself now and then, so that it does not depend on the webhook. Then it
+leads back to where the visitor ran out of credits.
 """
 
 from urllib.parse import quote

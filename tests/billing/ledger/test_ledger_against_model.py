@@ -48,6 +48,8 @@ ANCHORS = st.sampled_from(
     ]
 )
 LIFETIMES = st.sampled_from([None, None, timedelta(minutes=5), timedelta(days=20), timedelta(days=-1)])
+# Some of them end before the month does, and are spent after it nevertheless.
+PACK_LIFETIMES = st.sampled_from([timedelta(minutes=5), timedelta(days=20), timedelta(days=365)])
 # One step of ten does all its work and dies before the commit.
 CRASHES = st.sampled_from([False] * 9 + [True])
 MOMENTS = st.integers(0, 40).map(lambda seconds: timedelta(seconds=seconds))
@@ -101,6 +103,11 @@ class LedgerMachine(RuleBasedStateMachine):
     def grant(self, amount: int, lifetime: timedelta | None, crash: bool) -> Named:
         name = f"goodwill {next(self.names)}"
         return name if self.grant_named(name, amount, lifetime, crash) else multiple()
+
+    @rule(target=grants, amount=st.integers(1, 4), lifetime=PACK_LIFETIMES, crash=CRASHES)
+    def grant_a_pack(self, amount: int, lifetime: timedelta, crash: bool) -> Named:
+        name = f"bought {next(self.names)}"
+        return name if self.grant_named(name, amount, lifetime, crash, GrantKind.PACK) else multiple()
 
     @rule(name=grants, amount=st.integers(1, 4))
     def grant_again(self, name: str, amount: int) -> None:
@@ -229,14 +236,21 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # How a rule does it.
 
-    def grant_named(self, name: str, amount: int, lifetime: timedelta | None, crash: bool) -> bool:
+    def grant_named(
+        self,
+        name: str,
+        amount: int,
+        lifetime: timedelta | None,
+        crash: bool,
+        kind: GrantKind = GrantKind.GOODWILL,
+    ) -> bool:
         expires_at = self.now + lifetime if lifetime is not None else None
 
         def grant(session: Session, account: Account) -> int:
             granted = ledger.grant(
                 session,
                 account,
-                kind=GrantKind.GOODWILL,
+                kind=kind,
                 amount=amount,
                 reference=self.stored(name),
                 expires_at=expires_at,
@@ -244,7 +258,10 @@ class LedgerMachine(RuleBasedStateMachine):
             )
             return granted.available
 
-        return self.both(grant, lambda: self.plain.grant(name, amount, expires_at, self.now), crash)
+        is_of_pack = kind is GrantKind.PACK
+        return self.both(
+            grant, lambda: self.plain.grant(name, amount, expires_at, self.now, is_of_pack), crash
+        )
 
     def hold_named(self, name: str, owner: str, lease_seconds: int, crash: bool) -> bool:
         until = self.now + timedelta(seconds=lease_seconds)

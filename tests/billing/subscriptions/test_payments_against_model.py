@@ -1,4 +1,4 @@
-"""Random histories of the ledger with a Stripe subscription.
+"""Random histories of the ledger with a Stripe subscription and packs of credits.
 
 Stripe's state is made up here, step by step: subscribed, upgraded, renewed at a lower plan, unpaid and paid
 after all, refunded, disputed, cancelled. The real code is shown that state as a whole and may or may not have
@@ -14,16 +14,24 @@ from hypothesis.stateful import initialize, precondition, rule
 
 from api.db.database import Database
 from billing.ledger.plans import PlanName
-from billing.subscriptions import subscriptions
+from billing.subscriptions import packs, subscriptions
 from billing.subscriptions.models import ReversalKind
-from billing.subscriptions.types import CustomerFacts, InvoiceFacts, ReversalFacts, SubscriptionFacts
+from billing.subscriptions.types import (
+    CustomerFacts,
+    InvoiceFacts,
+    PackFacts,
+    ReversalFacts,
+    SubscriptionFacts,
+)
 from tests.billing.ledger.test_ledger_against_model import CRASHES, UNHURRIED, LedgerMachine, check
-from tests.support.plain_ledger import CREDITS_A_MONTH, PlainInvoice, month_later
+from tests.support.plain_ledger import CREDITS_A_MONTH, PlainInvoice, PlainPack, month_later
 
 PAID_PLANS = st.sampled_from([PlanName.STANDARD, PlanName.BUSINESS])
 # Whether our side looks after this step, or only after a later one.
 LOOKS = st.sampled_from([True, True, False])
 SIZE = {"free": 0, "standard": 1, "business": 2}
+# Short, so that many histories outlive their packs.
+PACK_MONTHS = 2
 LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -37,8 +45,13 @@ class PaidLedgerMachine(LedgerMachine):
         self.started_at = self.starts_at = self.ends_at = LONG_AGO
         self.unpaid_since: datetime | None = None
         self.months = 0
-        self.disputes: list[tuple[PlainInvoice, str]] = []
-        self.won: list[tuple[PlainInvoice, str]] = []
+        self.packs: list[PlainPack] = []
+        self.disputes: list[tuple[PlainInvoice | PlainPack, str]] = []
+        self.won: list[tuple[PlainInvoice | PlainPack, str]] = []
+
+    @property
+    def payments(self) -> list[PlainInvoice | PlainPack]:
+        return [*self.bills, *self.packs]
 
     def is_running(self) -> bool:
         return self.status in ("active", "past_due")
@@ -85,17 +98,23 @@ class PaidLedgerMachine(LedgerMachine):
         self.status = "canceled"
         self.look_after(looks, crash)
 
-    @precondition(lambda self: self.bills)
+    @rule(credits_=st.integers(1, 6), paid=st.integers(0, 900), looks=LOOKS, crash=CRASHES)
+    def buy_a_pack(self, credits_: int, paid: int, looks: bool, crash: bool) -> None:
+        name = f"pack {next(self.names)}"
+        self.packs.append(PlainPack(name, credits_, paid, self.now.replace(microsecond=0)))
+        self.look_after(looks, crash)
+
+    @precondition(lambda self: self.payments)
     @rule(which=st.integers(0, 50), amount=st.integers(1, 1_000), looks=LOOKS, crash=CRASHES)
     def money_goes_back(self, which: int, amount: int, looks: bool, crash: bool) -> None:
-        bill = self.bills[which % len(self.bills)]
+        bill = self.payments[which % len(self.payments)]
         bill.reversals[f"{bill.name}, refund {next(self.names)}"] = amount
         self.look_after(looks, crash)
 
-    @precondition(lambda self: self.bills)
+    @precondition(lambda self: self.payments)
     @rule(which=st.integers(0, 50), looks=LOOKS)
     def dispute(self, which: int, looks: bool) -> None:
-        bill = self.bills[which % len(self.bills)]
+        bill = self.payments[which % len(self.payments)]
         name = f"{bill.name}, dispute {next(self.names)}"
         bill.reversals[name] = bill.paid
         self.disputes.append((bill, name))
@@ -117,7 +136,7 @@ class PaidLedgerMachine(LedgerMachine):
         self.disputes.append((bill, name))
         self.look_after(looks, crash)
 
-    @precondition(lambda self: self.bills)
+    @precondition(lambda self: self.payments)
     @rule(crash=CRASHES)
     def look(self, crash: bool) -> None:
         """Our side fetches the present state and makes the account agree with it."""
@@ -127,10 +146,16 @@ class PaidLedgerMachine(LedgerMachine):
             for bill in self.bills:
                 self.plain.hear_of(bill, self.now)
             self.plain.obey(self.plan_by_hand(), self.started_at)
+            for pack in self.packs:
+                self.plain.hear_of_pack(pack, PACK_MONTHS, self.now)
+
+        def apply_once(session, account) -> list[str]:  # type: ignore[no-untyped-def]
+            changed = subscriptions.apply(session, account, facts, self.now)
+            return changed + packs.apply(session, account, facts, PACK_MONTHS, self.now)
 
         def apply(session, account) -> None:  # type: ignore[no-untyped-def]
-            changed = subscriptions.apply(session, account, facts, self.now)
-            assert subscriptions.apply(session, account, facts, self.now) == [], changed
+            changed = apply_once(session, account)
+            assert apply_once(session, account) == [], changed
 
         self.both(apply, hear, crash)
 
@@ -187,19 +212,35 @@ class PaidLedgerMachine(LedgerMachine):
                 created_at=LONG_AGO + timedelta(seconds=number),
                 period_starts_at=bill.starts_at,
                 period_ends_at=bill.ends_at,
-                reversals=tuple(
-                    ReversalFacts(
-                        f"re_{self.stored(name)}",
-                        ReversalKind.DISPUTE if "dispute" in name else ReversalKind.REFUND,
-                        amount,
-                        LONG_AGO + timedelta(seconds=place),
-                    )
-                    for place, (name, amount) in enumerate(bill.reversals.items())
-                ),
+                reversals=self.reversals_of(bill),
             )
             for number, bill in enumerate(self.bills)
         ]
-        return CustomerFacts("cus_1", (present,), tuple(reversed(invoices)))
+        bought = [
+            PackFacts(
+                id=f"cs_{self.stored(pack.name)}",
+                credits=pack.credits,
+                amount_paid=pack.paid,
+                currency="usd",
+                created_at=pack.paid_at,
+                paid_at=pack.paid_at,
+                reversals=self.reversals_of(pack),
+            )
+            for pack in self.packs
+        ]
+        subscribed = (present,) if self.subscription else ()
+        return CustomerFacts("cus_1", subscribed, tuple(reversed(invoices)), tuple(reversed(bought)))
+
+    def reversals_of(self, payment: PlainInvoice | PlainPack) -> tuple[ReversalFacts, ...]:
+        return tuple(
+            ReversalFacts(
+                f"re_{self.stored(name)}",
+                ReversalKind.DISPUTE if "dispute" in name else ReversalKind.REFUND,
+                amount,
+                LONG_AGO + timedelta(seconds=place),
+            )
+            for place, (name, amount) in enumerate(payment.reversals.items())
+        )
 
 
 @pytest.mark.slow
