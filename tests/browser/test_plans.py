@@ -1,4 +1,4 @@
-"""An upgrade in a real browser: plans page, simulated checkout, webhook, cancellation."""
+"""Buying in a real browser: plans page, packs, simulated checkout, webhook, cancellation."""
 
 import re
 import threading
@@ -12,10 +12,12 @@ from playwright.sync_api import Page, expect
 
 from billing.ledger.plans import PlanName
 from tests.browser.conftest import PHONE, NewPage
+from tests.fakes.stripe import lifecycle
 from tests.fakes.stripe.delivery import Courier
 from tests.fakes.stripe.server import serving
 from tests.fakes.stripe.world import SECRET_KEY, WEBHOOK_SECRET, World
 from tests.support.browser.accessibility import assert_accessible, assert_fits
+from tests.support.browser.editing import WORK_MS, Editor
 from tests.support.browser.visitors import sign_in
 from tests.support.server import RunningServer, StartServer
 from tests.support.waiting import wait_until
@@ -71,7 +73,13 @@ def shop(start_server: StartServer, stripe: Stripe) -> RunningServer:
     from billing.subscriptions.setup import set_up
 
     amounts = {PlanName.STANDARD: 900, PlanName.BUSINESS: 4_900}
-    set_up(StripeGateway(SECRET_KEY, stripe.address), amounts=amounts, currency="usd", webhook_url=None)
+    set_up(
+        StripeGateway(SECRET_KEY, stripe.address),
+        amounts=amounts,
+        currency="usd",
+        webhook_url=None,
+        packs={100: 500, 1_000: 3_900},
+    )
     server = start_server(
         BGERASER_STRIPE_API_BASE=stripe.address,
         BGERASER_STRIPE_SECRET_KEY=SECRET_KEY,
@@ -126,6 +134,86 @@ def test_an_upgrade_from_the_button_to_the_credits_and_its_cancellation(
     wait_until(shows_cancellation, every_seconds=0.5)
     expect(page.get_by_text("Cancelled. You keep it until")).to_be_visible()
     assert shop.drifts() == []
+
+
+def test_a_pack_is_bought_where_the_credits_run_out_and_the_same_picture_goes_on(
+    new_page: NewPage, shop: RunningServer, stripe: Stripe
+) -> None:
+    page = new_page()
+    customer = shop.new_customer(credits=0)
+    sign_in(page, shop, customer)
+    editor = Editor(page, shop)
+    editor.open_sample("A cup of espresso")
+    picture = page.url
+    editor.press("Remove background")
+    problem = page.get_by_role("alert")
+    expect(problem).to_contain_text("You have no credits left.", timeout=WORK_MS)
+    packs = problem.get_by_role("group", name="Buy credits")
+    expect(packs.get_by_role("button")).to_have_text(["Buy 100 credits, $5.00", "Buy 1000 credits, $39.00"])
+    assert_accessible(page)
+    packs.get_by_role("button", name="Buy 100 credits").click()
+    page.wait_for_url(re.compile("/pay/"), timeout=POLL_MS)
+    page.get_by_role("button", name="Go back without paying").click()
+    page.wait_for_url(picture, timeout=POLL_MS)
+
+    editor = Editor(page, shop, is_open=True)
+    editor.press("Remove background")
+    packs.get_by_role("button", name="Buy 100 credits").click(timeout=WORK_MS)
+    page.wait_for_url(re.compile("/pay/"), timeout=POLL_MS)
+    page.get_by_role("button", name="Pay", exact=True).click()
+    # No event has arrived: the page that Stripe returns to has looked for the payment itself.
+    page.wait_for_url(picture, timeout=POLL_MS)
+    expect(page.locator(".topbar").get_by_role("button", name="100 credits")).to_be_visible(timeout=POLL_MS)
+    editor.apply("Remove background")
+    expect(page.locator(".topbar").get_by_role("button", name="99 credits")).to_be_visible()
+    assert account(shop, customer.key) == ("free", 99)
+    stripe.events_may_go.set()
+    wait_until(lambda: stripe.world.outbox == [])
+
+    page.goto(f"{shop.address}/app/dashboard")
+    cards = page.locator("#cards")
+    expect(cards).to_contain_text("99 are from packs and used last", timeout=POLL_MS)
+    expect(cards.get_by_role("button", name="100 credits, $5.00")).to_be_visible()
+    assert account(shop, customer.key) == ("free", 99)
+    assert_accessible(page)
+    assert shop.drifts() == []
+
+
+def test_a_bank_debit_continues_by_itself_when_it_has_arrived(
+    page: Page, shop: RunningServer, stripe: Stripe
+) -> None:
+    customer = shop.new_customer()
+    sign_in(page, shop, customer)
+    page.goto(f"{shop.address}/app/dashboard")
+    page.locator("#cards").get_by_role("button", name="100 credits, $5.00").click(timeout=POLL_MS)
+    page.get_by_label("a bank debit").check(timeout=POLL_MS)
+    page.get_by_role("button", name="Pay", exact=True).click()
+    expect(page.get_by_text("We are waiting for Stripe")).to_be_visible(timeout=POLL_MS)
+    assert account(shop, customer.key) == ("free", 15)
+    assert_accessible(page)
+    stripe.events_may_go.set()
+    with stripe.world.lock:
+        session = next(stripe.world.all("checkout.session", mode="payment"))
+        lifecycle.settle_slow_payment(stripe.world, session, succeeds=True)
+    page.wait_for_url(f"{shop.address}/app/dashboard", timeout=POLL_MS)
+    expect(page.locator("#cards")).to_contain_text("100 are from packs", timeout=POLL_MS)
+    assert account(shop, customer.key) == ("free", 115)
+
+
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+def test_the_pages_with_packs_fit_a_phone(new_page: NewPage, shop: RunningServer, color_scheme: str) -> None:
+    page = new_page(viewport=PHONE, color_scheme=color_scheme)
+    sign_in(page, shop, shop.new_customer(credits=0))
+    page.goto(f"{shop.address}/plans")
+    expect(page.get_by_role("heading", name="Credit packs")).to_be_visible()
+    assert_fits(page)
+    assert_accessible(page)
+    editor = Editor(page, shop)
+    editor.open_sample("A cup of espresso")
+    editor.press("Remove background")
+    expect(page.get_by_role("group", name="Buy credits")).to_be_visible(timeout=WORK_MS)
+    assert_fits(page)
+    assert_accessible(page)
 
 
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])

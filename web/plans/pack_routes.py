@@ -24,6 +24,7 @@ _POLLS_MAX = 30
 _ASKED_EVERY = 5
 _CANCELLED = "/plans/cancelled"
 _DIGITS_MAX = 7
+_SESSION_PREFIX = "cs_"
 _SESSION_ID_LENGTH_MAX = 255
 
 log = structlog.get_logger()
@@ -80,7 +81,8 @@ async def success_page(request: Request) -> Response:
     wanted = request.query_params.get("next", "")
     next_path = forms.local_path(wanted) if wanted else ""
     polls = rendering.poll_count(request)
-    find = packs.look_for if polls % _ASKED_EVERY == 0 and polls <= _POLLS_MAX else packs.bought
+    is_asked = polls % _ASKED_EVERY == 0 and polls <= _POLLS_MAX and session_id.startswith(_SESSION_PREFIX)
+    find = packs.look_for if is_asked else packs.bought
     bought = await find(services, user.account_id, session_id)
     if bought is not None and next_path and polls == 0:
         return RedirectResponse(next_path, 303)

@@ -311,8 +311,8 @@ PEOPLE_CHANGES = (
 )
 
 #: Those of plans; tests/web/plans keeps two visitors apart.
-PLAN_READS = ("/plans", "/plans/success", "/plans/cancelled", "/plans/return")
-PLAN_CHANGES = ("/plans/portal", "/plans/{plan}/checkout")
+PLAN_READS = ("/plans", "/plans/success", "/plans/cancelled", "/plans/return", "/packs/success")
+PLAN_CHANGES = ("/plans/portal", "/plans/{plan}/checkout", "/packs/{credits_}/checkout")
 
 TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
     **{("POST", f"/api/tools/{name}"): tool_with_a_strangers_picture for name in TOOLS},

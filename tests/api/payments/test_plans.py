@@ -200,6 +200,41 @@ class TestCommands:
         assert (again.returncode, again.stdout) == (0, "")
         assert "created" not in again.stderr
 
+    def test_stripe_setup_sells_packs_and_leaves_them_without_the_option(
+        self, environment: dict[str, str]
+    ) -> None:
+        arguments = ("stripe-setup", "--standard", "9.00", "--business", "49.00")
+        options = ("--pack", "100:5.00", "--pack", "1000:39.00")
+        first = self.run(environment, *arguments, *options)
+        assert first.returncode == 0, first.stderr
+        assert "price of 100 credits: price_" in first.stderr
+        assert "price of 1,000 credits: price_" in first.stderr
+        for repeated in (options, ()):
+            again = self.run(environment, *arguments, *repeated)
+            assert (again.returncode, again.stdout) == (0, "")
+            assert "created" not in again.stderr
+
+    @pytest.mark.parametrize(
+        ("texts", "why"),
+        [
+            (["100"], "not a pack"),
+            (["100:"], "not a price"),
+            (["0:5.00"], "not a pack"),
+            (["1e3:5.00"], "not a pack"),
+            (["1000001:5.00"], "not a pack"),
+            (["-5:5.00"], "not a pack"),
+            (["100:5,00"], "not a price"),
+            (["100:5.00", "100:6.00"], "two packs of 100 credits"),
+        ],
+        ids=str,
+    )
+    def test_stripe_setup_refuses_nonsense_for_packs(
+        self, environment: dict[str, str], texts: list[str], why: str
+    ) -> None:
+        options = [part for text in texts for part in ("--pack", text)]
+        refused = self.run(environment, "stripe-setup", "--standard", "9.00", "--business", "49.00", *options)
+        assert (refused.returncode, why in refused.stderr) == (1, True), refused.stderr
+
     def test_stripe_setup_refuses_nonsense_and_a_wrong_key(self, environment: dict[str, str]) -> None:
         wrong = self.run(environment, "stripe-setup", "--standard", "9,00", "--business", "49.00")
         assert (wrong.returncode, "not a price" in wrong.stderr) == (1, True)
