@@ -1,6 +1,8 @@
 """Every error class has a row with its status and code."""
 
 import json
+from datetime import UTC, datetime
+
 
 import pytest
 from fastapi import Request
@@ -153,3 +155,15 @@ def test_lone_surrogates_in_an_error_can_be_serialized() -> None:
     status, body = response_bodies.failure(errors.InvalidParameter("\ud800", "\ud800 is unknown"), "req_1")
     assert status == 422
     assert body.isascii()
+
+
+def test_a_refusal_for_want_of_credits_tells_when_and_where_there_are_some() -> None:
+    renews_at = datetime(2026, 12, 1, tzinfo=UTC)
+    fields = response_bodies.error_fields(billing_errors.InsufficientCredits("no", renews_at), "https://a/b")
+    assert (fields["renewsAt"], fields["topUpUrl"]) == ("2026-12-01T00:00:00Z", "https://a/b")
+    fields = response_bodies.error_fields(billing_errors.InsufficientCredits("no"))
+    assert fields["renewsAt"] is None
+    assert "topUpUrl" not in fields
+    assert not {"renewsAt", "topUpUrl"} & set(
+        response_bodies.error_fields(errors.NotFound("no"), "https://a/b")
+    )

@@ -48,6 +48,11 @@ def test_no_credits_is_402_and_the_first_call_after_a_grant_succeeds(server: Run
     response = crop(server, customer)
     assert (response.status_code, code_of(response)) == (402, "INSUFFICIENT_CREDITS")
     assert response.headers["x-credits-remaining"] == "0"
+    with server.client(customer) as client:
+        renews_at = client.get("/api/account").json()["data"]["credits"]["renewsAt"]
+    error = response.json()["error"]
+    assert error["renewsAt"] == renews_at
+    assert "topUpUrl" not in error  # nothing is sold here
     assert server.balance(customer) == (0, 0)
 
 

@@ -6,6 +6,9 @@ from api.calls import call_log
 from api.calls.models import CallRecord
 from api.db.database import Database
 from billing.ledger import ledger
+from billing.ledger.models import GrantKind
+from billing.ledger.plans import PlanName
+from billing.subscriptions.revocation import revoke
 from tests.support.builders import NOON, make_account
 from tests.support.editor_client import Browser
 from tests.support.ml.photos import jpeg_bytes, photo
@@ -83,3 +86,37 @@ def test_a_run_of_the_editor_is_named_by_its_tool_and_picture(server: RunningSer
             "Done",
         ]
         assert queries.statement_rows(session, customer.account_id)[0][1:3] == ["Enlarge, My cup.jpg", "-1"]
+
+
+def test_entries_of_packs_are_named_as_such_and_the_summary_tells_what_is_left_of_them(
+    database: Database,
+) -> None:
+    with database.transaction() as session:
+        account = make_account(session, plan=PlanName.FREE)
+        ends_at = NOON + timedelta(hours=1)
+        ledger.grant(
+            session,
+            account,
+            kind=GrantKind.PACK,
+            amount=100,
+            reference=f"stripe:cs_{account.id}",
+            expires_at=ends_at,
+            now=NOON,
+        )
+        revoke(
+            session,
+            account,
+            grant_reference=f"stripe:cs_{account.id}",
+            amount=40,
+            reference=f"stripe:re_{account.id}",
+            now=NOON,
+        )
+        summary = queries.account_summary(session, account.id, NOON)
+        assert (summary.of_packs.available, summary.of_packs.expire_at) == (60, ends_at)
+        summary = queries.account_summary(session, account.id, ends_at)
+        assert (summary.of_packs.available, summary.of_packs.expire_at) == (0, None)
+        labels = [row[1:3] for row in queries.statement_rows(session, account.id)]
+    assert ["Credit pack", "+100"] in labels
+    assert ["Credits of a pack taken back", "-40"] in labels
+    assert ["Unused credits of a pack expired", "-60"] in labels
+    assert ["Credits granted", "+15"] in labels
