@@ -3,7 +3,6 @@
 import json
 from datetime import UTC, datetime
 
-
 import pytest
 from fastapi import Request
 from starlette.responses import Response
