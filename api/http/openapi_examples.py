@@ -134,8 +134,8 @@ ACCOUNT = {
         "available": 14,
         "held": 1,
         "renewsAt": "2026-12-22T12:00:00Z",
-        "packCredits": 0,
-        "packCreditsExpireAt": None,
+        "packCredits": 4,
+        "packCreditsExpireAt": "2027-06-22T12:00:00Z",
     },
     "limits": {"concurrentCalls": 2, "callsPerMinute": 20},
 }
