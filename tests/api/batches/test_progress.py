@@ -20,10 +20,12 @@ from api.errors import NotFound
 from api.images.models import EXPIRED_KEPT, Image, ImageKind
 from api.jobs.inputs import Inputs
 from api.jobs.models import Job
-from billing.ledger import ledger
+from billing.ledger import accounts, ledger
 from billing.ledger.audit import audit
 from billing.ledger.models import Account, Entry, EntryKind, GrantKind, Hold, HoldStatus
 from billing.ledger.plans import PlanName
+from billing.subscriptions import packs
+from billing.subscriptions.types import CustomerFacts, PackFacts
 from ml.errors import NothingFound, WorkerLost
 from tests.support.apps import LocalApi, local_api
 from tests.support.batch_rows import STEPS, end_job, make_batch, make_image
@@ -350,6 +352,27 @@ def test_a_batch_is_blocked_without_credits_until_there_are_some(api: LocalApi) 
     assert work.due() == [work.batch_id]
     assert work.unblock()
     assert not work.unblock()  # once
+    assert not work.advance().is_over
+    assert len(work.jobs()) == 2
+    assert work.balance() == (0, 2)
+
+
+def test_a_blocked_batch_goes_on_when_a_pack_was_bought(api: LocalApi) -> None:
+    work = Work(api, credits=3)
+    work.advance()
+    work.end_all()
+    assert work.advance().is_over
+    assert work.batch().status == BatchStatus.BLOCKED
+    now = api.clock()
+    bought = PackFacts("cs_1", 2, 500, "usd", now, now)
+
+    def grant(session: Session) -> list[str]:
+        account = accounts.lock(session, work.account_id)
+        return packs.apply(session, account, CustomerFacts("cus_1", (), (), (bought,)), 12, now)
+
+    assert work.run(grant) == ["cs_1: 2 credits granted"]
+    assert work.due() == [work.batch_id]
+    assert work.unblock()
     assert not work.advance().is_over
     assert len(work.jobs()) == 2
     assert work.balance() == (0, 2)
