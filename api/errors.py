@@ -200,6 +200,7 @@ ERROR_TABLE: dict[type[Exception], tuple[int, str]] = {
     billing_errors.UnknownAccount: (404, "NOT_FOUND"),
     billing_errors.InvalidGrant: (422, "INVALID_PARAMETER"),
     billing_errors.BadSignature: (403, "FORBIDDEN"),
+    billing_errors.WrongMode: (403, "FORBIDDEN"),
     billing_errors.StripeUnavailable: (503, "SERVICE_UNAVAILABLE"),
     billing_errors.PaymentError: (500, "INTERNAL_ERROR"),
     # The call lost its lease, so another process may own it now: nothing is charged, the caller may retry.

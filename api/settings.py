@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from billing.subscriptions.connection import is_live_key
 from ml.device import CpuLimit, PrecisionChoice
 from ml.generative_config import AUTO, DEFAULT_INPAINTING, GenerativeConfig, Scheduler, SettingNames
 from ml.runtime.cluster.families import DEFAULT_SIZES, FamilySize
@@ -181,6 +182,9 @@ class Settings(BaseSettings):
     stripe_secret_key: SecretStr | None = Field(
         None, description="Secret key of Stripe; unset: plans are not sold."
     )
+    stripe_allow_test: bool = Field(
+        False, description="Accept a key of Stripe's test mode although the server has a public URL."
+    )
     stripe_webhook_secret: SecretStr | None = Field(
         None, description="Signing secret of the webhook endpoint; unset: 404."
     )
@@ -189,6 +193,9 @@ class Settings(BaseSettings):
     )
     stripe_api_base: str | None = Field(None, description="Base URL of Stripe's API; only for the simulator.")
     stripe_automatic_tax: bool = Field(False, description="Stripe Tax calculates taxes at checkout.")
+    stripe_collect_tax_ids: bool = Field(
+        False, description="Checkout asks for the billing address, and companies for their tax id."
+    )
     stripe_promotion_codes: bool = Field(False, description="Checkout accepts promotion codes.")
     stripe_trial_days: int = Field(
         0, ge=0, le=365, description="Free trial of an account's first subscription (days; 0 = none)."
@@ -332,6 +339,13 @@ class Settings(BaseSettings):
                 f"it would listen on {host or 'every address'}, where other machines can connect, so set"
                 " BGERASER_PUBLIC_URL (the address callers use) and BGERASER_SECRET_KEY, or, to try it"
                 " where nobody else can connect, BGERASER_DEVELOPMENT=true."
+            )
+        stripe_key = self.stripe_secret_key.get_secret_value() if self.stripe_secret_key is not None else ""
+        if not self.is_development and not self.stripe_allow_test and not is_live_key(stripe_key):
+            raise WrongSettings(
+                "BGERASER_STRIPE_SECRET_KEY is a key of Stripe's test mode, in which everybody can pay with"
+                " made-up cards, but BGERASER_PUBLIC_URL is public: set a live key, or, if this is meant,"
+                " BGERASER_STRIPE_ALLOW_TEST=true."
             )
         if self.smtp_url is not None and self.public_url is None:
             raise WrongSettings(

@@ -14,6 +14,7 @@ BillingError
 ├── LeaseAlive              the hold's owner still renews its lease, so it cannot be expired
 └── PaymentError            Stripe
     ├── BadSignature        a webhook without a valid, recent signature of Stripe
+    ├── WrongMode           an event of Stripe's test mode at a live server, or the reverse
     ├── StripeUnavailable   no answer, or try again later
     └── StripeRefused       Stripe rejected the request: a wrong key, a missing price, …
         └── CustomerGone    the customer was deleted at Stripe
@@ -80,6 +81,10 @@ class PaymentError(BillingError):
 
 class BadSignature(PaymentError):
     """Not signed with one of our secrets, altered, too old, from the future, or not a Stripe event."""
+
+
+class WrongMode(PaymentError):
+    """A signed event of the other mode, test or live, than the server's key. It changes nothing here."""
 
 
 class StripeUnavailable(PaymentError):

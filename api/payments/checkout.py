@@ -15,6 +15,7 @@ from billing.errors import AddressUnverified, CustomerGone, StripeRefused, Strip
 from billing.ledger import accounts
 from billing.ledger.models import Account
 from billing.ledger.postings import insert_unless_taken
+from billing.subscriptions.connection import new_intent
 from billing.subscriptions.models import StripeCustomer
 from billing.subscriptions.types import PackPriceFacts, PriceFacts
 
@@ -32,9 +33,9 @@ async def open_page(
     services: Services,
     account_id: str,
     find_price: Callable[[], Awaitable[Price]],
-    open_with: Callable[[Account, str, Price], Awaitable[str]],
+    open_with: Callable[[Account, str, Price, str], Awaitable[str]],
 ) -> str:
-    """The URL that `open_with` returns for the account, its customer's id and the price.
+    """The URL that `open_with` returns for the account, its customer's id, the price and this click's intent.
 
     Raises NotFound without Stripe, what `find_price` raises, AddressUnverified, AccountClosed,
     StripeUnavailable, StripeRefused.
@@ -44,6 +45,7 @@ async def open_page(
     account = await services.database.run(lambda session: accounts.lock(session, account_id))
     if account.verified_at is None:
         raise AddressUnverified("credits could not be spent before the address is verified")
+    intent = new_intent()
     for _ in range(_ATTEMPTS):
         customer_id = await _customer(services, stripe, account)
         try:
@@ -52,7 +54,7 @@ async def open_page(
             async with customer_sync.lease(services, customer_id, wait_seconds=_WAIT_SECONDS) as held:
                 try:
                     await customer_sync.fetch_and_apply(services, stripe, held)
-                    return await open_with(account, customer_id, price)
+                    return await open_with(account, customer_id, price, intent)
                 except CustomerGone:
                     await customer_sync.detach_deleted_customer(services, held)
                 except StripeRefused as error:

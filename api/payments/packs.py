@@ -67,7 +67,7 @@ async def checkout_url(
             raise InvalidParameter("credits", f"A pack of {credits_:,} credits cannot be bought here.")
         return price
 
-    async def open_with(account: Account, customer_id: str, price: PackPriceFacts) -> str:
+    async def open_with(account: Account, customer_id: str, price: PackPriceFacts, intent: str) -> str:
         return await asyncio.to_thread(
             stripe.gateway.pack_checkout_url,
             customer_id=customer_id,
@@ -77,8 +77,8 @@ async def checkout_url(
             success_url=f"{base_url}{SUCCESS_PATH}?next={quote(return_path, safe='')}"
             "&session={CHECKOUT_SESSION_ID}",
             cancel_url=f"{base_url}{cancel_path}",
-            automatic_tax=stripe.automatic_tax,
-            promotion_codes=stripe.promotion_codes,
+            intent=intent,
+            options=stripe.options,
         )
 
     return await checkout.open_page(services, account_id, find_price, open_with)

@@ -121,7 +121,9 @@ async def checkout_url(services: Services, account_id: str, plan: PlanName, base
         services,
         account_id,
         lambda: _price(services, stripe, plan),
-        lambda account, customer_id, price: _page(services, stripe, account, customer_id, price, base_url),
+        lambda account, customer_id, price, intent: _page(
+            services, stripe, account, customer_id, price, intent, base_url
+        ),
     )
 
 
@@ -131,6 +133,7 @@ async def _page(
     account: Account,
     customer_id: str,
     price: PriceFacts,
+    intent: str,
     base_url: str,
 ) -> str:
     running, may_try = await services.database.read(
@@ -157,8 +160,8 @@ async def _page(
         price_id=price.id,
         success_url=f"{base_url}/plans/success?plan={price.plan.value}",
         cancel_url=f"{base_url}/plans/cancelled",
-        automatic_tax=stripe.automatic_tax,
-        promotion_codes=stripe.promotion_codes,
+        intent=intent,
+        options=stripe.options,
         trial_days=stripe.trial_days if may_try else 0,
     )
 

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from api.settings import Settings
 from billing.errors import PaymentError
 from billing.ledger.plans import PlanName
+from billing.subscriptions.checkout_options import CheckoutOptions
 from billing.subscriptions.gateway import StripeGateway
 from billing.subscriptions.setup import find_portal_configuration
 from billing.subscriptions.types import PackPriceFacts, PriceFacts
@@ -28,8 +29,7 @@ log = structlog.get_logger()
 class StripeAccess:
     gateway: StripeGateway
     webhook_secrets: tuple[str, ...] = ()
-    automatic_tax: bool = False
-    promotion_codes: bool = False
+    options: CheckoutOptions = field(default_factory=CheckoutOptions)
     trial_days: int = 0
     pack_months: int = 12  # how long the credits of a pack last
     #: Set when an event was stored, so that it is handled before the next poll.
@@ -50,8 +50,11 @@ class StripeAccess:
         return cls(
             StripeGateway(key, settings.stripe_api_base),
             webhook_secrets=tuple(secret for secret in secrets if secret is not None),
-            automatic_tax=settings.stripe_automatic_tax,
-            promotion_codes=settings.stripe_promotion_codes,
+            options=CheckoutOptions(
+                automatic_tax=settings.stripe_automatic_tax,
+                promotion_codes=settings.stripe_promotion_codes,
+                tax_ids=settings.stripe_collect_tax_ids,
+            ),
             trial_days=settings.stripe_trial_days,
             pack_months=settings.pack_months,
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlmodel import Session, col, delete, select, update
 
-from billing.errors import BadSignature
+from billing.errors import BadSignature, WrongMode
 from billing.identifiers import new_id
 from billing.ledger.postings import insert_unless_taken
 from billing.subscriptions.models import StripeEvent
@@ -63,13 +63,20 @@ class ReceivedEvent:
     charge_id: str | None  # of a refund or dispute, which may not name the customer
 
 
-def read(payload: bytes) -> ReceivedEvent:
-    """The event in a signed body. Raises BadSignature for anything else."""
+def read(payload: bytes, *, is_live: bool) -> ReceivedEvent:
+    """The event in a signed body. Raises BadSignature for anything else.
+
+    Raises WrongMode for an event of the other mode than `is_live` says. Which version of the API an event has
+    does not matter: of its object only ids are used, which every version has.
+    """
     try:
         event: Any = json.loads(payload)
         stripe_object = event["data"]["object"]
         if event["object"] != "event" or not str(event["id"]).startswith("evt_"):
             raise BadSignature("this is not a Stripe event")
+        if bool(event["livemode"]) != is_live:
+            kind, key = ("a live", "a test") if event["livemode"] else ("a test", "a live")
+            raise WrongMode(f"this is {kind} event, and this server has {key} key of Stripe's")
         return ReceivedEvent(
             id=str(event["id"])[:255],
             type=str(event["type"])[:255],

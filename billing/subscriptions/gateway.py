@@ -1,12 +1,10 @@
-"""The only module that uses Stripe's SDK, which is imported when first needed.
+"""Requests to Stripe, as plain values.
 
 It takes and returns plain values and raises only this package's errors. Every method may block for seconds,
-so none is called on an event loop or inside a transaction.
+so none is called on an event loop or inside a transaction. Every write has an idempotency key.
 """
 
-import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,15 @@ from typing import TYPE_CHECKING, Any
 from billing.errors import BadSignature, CustomerGone, StripeRefused, StripeUnavailable
 from billing.ledger.plans import PLANS, PlanName
 from billing.subscriptions import parsing
+from billing.subscriptions.checkout_options import PLAIN, CheckoutOptions
+from billing.subscriptions.connection import (
+    Connection,
+    all_of,
+    errors,
+    invalid_request,
+    new_intent,
+    write_options,
+)
 from billing.subscriptions.types import (
     ChargeFacts,
     CustomerFacts,
@@ -23,7 +30,6 @@ from billing.subscriptions.types import (
 )
 
 if TYPE_CHECKING:
-    import stripe
     from stripe import StripeClient
 
 #: Largest difference between a signature's time and ours, in either direction.
@@ -33,9 +39,7 @@ SIGNATURE_TOLERANCE = timedelta(minutes=5)
 HORIZON = timedelta(days=130)
 #: How far back packs are looked for whose customers are not known here.
 PACKS_OF_STRANGERS = timedelta(days=30)
-_TIMEOUT_SECONDS = 20
-_RETRIES = 2
-_CUSTOMERS_A_DAY_MAX = 10
+_ATTEMPTS_A_DAY_MAX = 10
 
 
 @dataclass(frozen=True)
@@ -78,23 +82,17 @@ class StripeGateway:
     """One Stripe account, by its secret key. `api_base`: another address, for the simulator."""
 
     def __init__(self, secret_key: str, api_base: str | None = None) -> None:
-        self._secret_key = secret_key
-        self._api_base = api_base
-        self._opened: StripeClient | None = None
+        self._connection = Connection(secret_key, api_base)
         self._plan_by_price: dict[str, PlanName | None] = {}
 
     @property
-    def _client(self) -> "StripeClient":
-        if self._opened is None:
-            import stripe
+    def is_live(self) -> bool:
+        """Whether real money is moved."""
+        return self._connection.is_live
 
-            self._opened = stripe.StripeClient(
-                self._secret_key,
-                base_addresses={"api": self._api_base} if self._api_base else {},
-                max_network_retries=_RETRIES,
-                http_client=stripe.RequestsClient(timeout=_TIMEOUT_SECONDS),
-            )
-        return self._opened
+    @property
+    def _client(self) -> "StripeClient":
+        return self._connection.client
 
     # Reading customers.
 
@@ -108,9 +106,9 @@ class StripeGateway:
         """
         since = int((now - HORIZON).timestamp())
         oldest = min(since, int(packs_since.timestamp())) if packs_since is not None else since
-        with _errors():
+        with errors():
             self._require_customer(customer_id)
-            invoices = _all(
+            invoices = all_of(
                 self._client.v1.invoices.list(
                     {
                         "customer": customer_id,
@@ -120,7 +118,7 @@ class StripeGateway:
                     }
                 )
             )
-            subscriptions = _all(
+            subscriptions = all_of(
                 self._client.v1.subscriptions.list(
                     {
                         "customer": customer_id,
@@ -132,7 +130,7 @@ class StripeGateway:
             )
             for each in invoices:
                 self._complete(each["lines"], self._client.v1.invoices.line_items, each["id"])
-            sessions = _all(
+            sessions = all_of(
                 self._client.v1.checkout.sessions.list(
                     {
                         "customer": customer_id,
@@ -184,13 +182,13 @@ class StripeGateway:
                 "expand": ["data.refunds"],
             }
         )
-        for charge in _all(charges):
+        for charge in all_of(charges):
             refunds = charge.get("refunds") or {"data": [], "has_more": False}
             if refunds["has_more"]:
-                refunds["data"] = _all(self._client.v1.refunds.list({"charge": charge["id"], "limit": 100}))
+                refunds["data"] = all_of(self._client.v1.refunds.list({"charge": charge["id"], "limit": 100}))
             reversals: list[ReversalFacts | None] = [parsing.refund(each) for each in refunds["data"]]
             if charge["disputed"]:
-                disputes = _all(self._client.v1.disputes.list({"charge": charge["id"], "limit": 100}))
+                disputes = all_of(self._client.v1.disputes.list({"charge": charge["id"], "limit": 100}))
                 reversals += [parsing.dispute(each) for each in disputes]
             found.append(parsing.charge(charge, [each for each in reversals if each is not None]))
         return found
@@ -198,12 +196,12 @@ class StripeGateway:
     def _complete(self, lines: dict[str, Any], service: Any, invoice_id: str) -> None:
         """Load all lines: an invoice contains only the first ten, and prorations come first."""
         if lines["has_more"]:
-            lines["data"] = _all(service.list(invoice_id, {"limit": 100}))
+            lines["data"] = all_of(service.list(invoice_id, {"limit": 100}))
 
     def _require_customer(self, customer_id: str) -> None:
         try:
             found = self._client.v1.customers.retrieve(customer_id).to_dict()
-        except _invalid_request() as error:
+        except invalid_request() as error:
             if error.code == "resource_missing":
                 raise CustomerGone(f"Stripe has no customer {customer_id}", error.code) from error
             raise
@@ -211,21 +209,21 @@ class StripeGateway:
             raise CustomerGone(f"{customer_id} was deleted at Stripe")
 
     def customer_of_charge(self, charge_id: str) -> str | None:
-        with _errors():
+        with errors():
             customer = self._client.v1.charges.retrieve(charge_id).customer
             return parsing.id_of(customer) if customer else None
 
     def account_of_customer(self, customer_id: str) -> str | None:
         """The account that a customer of ours was created for; None for any other customer."""
-        with _errors():
+        with errors():
             metadata = self._client.v1.customers.retrieve(customer_id).to_dict().get("metadata") or {}
             account_id: str | None = metadata.get(parsing.ACCOUNT_METADATA)
             return account_id
 
     def subscribed_customers(self) -> set[str]:
         """Every customer with a subscription to one of our plans that has not ended."""
-        with _errors():
-            subscriptions = _all(self._client.v1.subscriptions.list({"limit": 100}))
+        with errors():
+            subscriptions = all_of(self._client.v1.subscriptions.list({"limit": 100}))
         return {
             parsing.id_of(each["customer"])
             for each in subscriptions
@@ -235,8 +233,8 @@ class StripeGateway:
     def pack_customers(self, now: datetime) -> set[str]:
         """Every customer who has recently paid for a pack."""
         since = int((now - PACKS_OF_STRANGERS).timestamp())
-        with _errors():
-            sessions = _all(
+        with errors():
+            sessions = all_of(
                 self._client.v1.checkout.sessions.list(
                     {"status": "complete", "created": {"gte": since}, "limit": 100}
                 )
@@ -255,37 +253,41 @@ class StripeGateway:
 
     # Actions of an account's owner.
 
-    def prices(self) -> dict[PlanName, PriceFacts]:
-        """The current prices, found by lookup key; a plan without one cannot be bought."""
+    def prices(self, *, is_quick: bool = False) -> dict[PlanName, PriceFacts]:
+        """The current prices, found by lookup key; a plan without one cannot be bought.
+
+        Raises StripeRefused if one is of the other mode. `is_quick`: give up within seconds.
+        """
+        client = self._connection.quick_client if is_quick else self._client
         keys = [plan.price_lookup_key for plan in PLANS.values() if plan.price_lookup_key]
-        with _errors():
-            found = _all(self._client.v1.prices.list({"lookup_keys": keys, "active": True}))
+        with errors():
+            found = self._of_our_mode(all_of(client.v1.prices.list({"lookup_keys": keys, "active": True})))
         prices = [parsing.price(each) for each in found]
         return {each.plan: each for each in prices if each is not None}
 
     def pack_prices(self) -> dict[int, PackPriceFacts]:
         """The packs on sale, by their credits, smallest first."""
-        with _errors():
-            found = _all(self._client.v1.prices.list({"active": True, "type": "one_time", "limit": 100}))
-        packs = [price for each in found if (price := parsing.pack_price(each)) is not None]
+        with errors():
+            found = all_of(self._client.v1.prices.list({"active": True, "type": "one_time", "limit": 100}))
+        ours = [parsing.pack_price(each) for each in self._of_our_mode(found)]
+        packs = [each for each in ours if each is not None]
         return {each.credits: each for each in sorted(packs, key=lambda one: one.credits)}
 
     def create_customer(self, account_id: str, email: str) -> str:
         """Create the customer of an account; repeated within a day it returns the same one."""
         # The address is part of the key, because a key must not be reused for a different request.
-        digest = hashlib.sha256(email.encode()).hexdigest()[:16]
-        key = f"bgeraser-customer-{account_id}-{digest}"
-        with _errors():
-            for _ in range(_CUSTOMERS_A_DAY_MAX):
+        deleted: list[str] = []
+        with errors():
+            for _ in range(_ATTEMPTS_A_DAY_MAX):
                 customer_id = self._client.v1.customers.create(
                     {"email": email, "metadata": {parsing.ACCOUNT_METADATA: account_id}},
-                    {"idempotency_key": key},
+                    write_options("customer", account_id, email, deleted),  # type: ignore[arg-type]
                 ).id
                 try:
                     self._require_customer(customer_id)
                 except CustomerGone:
                     # The answer was a replay, and the customer has been deleted since.
-                    key = f"{key[:200]}-{hashlib.sha256(customer_id.encode()).hexdigest()[:16]}"
+                    deleted.append(customer_id)
                 else:
                     return customer_id
         raise StripeRefused("the account's customer is deleted at Stripe again and again")
@@ -298,11 +300,14 @@ class StripeGateway:
         price_id: str,
         success_url: str,
         cancel_url: str,
-        automatic_tax: bool = False,
-        promotion_codes: bool = False,
+        intent: str,
+        options: CheckoutOptions = PLAIN,
         trial_days: int = 0,
     ) -> str:
-        """The address of a new checkout page for a plan. Earlier pages of the customer are closed."""
+        """The address of a new checkout page for a plan. Earlier pages of the customer are closed.
+
+        `intent`: of the click that opens it.
+        """
         subscription_data: dict[str, Any] = {"metadata": {parsing.ACCOUNT_METADATA: account_id}}
         if trial_days:
             subscription_data["trial_period_days"] = trial_days
@@ -315,7 +320,7 @@ class StripeGateway:
             "cancel_url": cancel_url,
             "subscription_data": subscription_data,
         }
-        return self._open_checkout(params, automatic_tax=automatic_tax, promotion_codes=promotion_codes)
+        return self._open_checkout(params | options.parameters(), intent)
 
     def pack_checkout_url(
         self,
@@ -325,8 +330,8 @@ class StripeGateway:
         price: PackPriceFacts,
         success_url: str,
         cancel_url: str,
-        automatic_tax: bool = False,
-        promotion_codes: bool = False,
+        intent: str,
+        options: CheckoutOptions = PLAIN,
     ) -> str:
         """The address of a new checkout page for a pack. Earlier pages of the customer are closed.
 
@@ -342,19 +347,18 @@ class StripeGateway:
             "cancel_url": cancel_url,
             "metadata": metadata,
             "payment_intent_data": {"metadata": metadata},
+            # Without this, Stripe makes invoices for subscriptions only.
+            "invoice_creation": {"enabled": True, "invoice_data": {"metadata": metadata}},
         }
-        return self._open_checkout(params, automatic_tax=automatic_tax, promotion_codes=promotion_codes)
+        return self._open_checkout(params | options.parameters(), intent)
 
-    def _open_checkout(self, params: dict[str, Any], *, automatic_tax: bool, promotion_codes: bool) -> str:
-        if automatic_tax:
-            params |= {"automatic_tax": {"enabled": True}, "customer_update": {"address": "auto"}}
-        if promotion_codes:
-            params["allow_promotion_codes"] = True
-        customer_id = params["customer"]
+    def _open_checkout(self, params: dict[str, Any], intent: str) -> str:
         # Two pages open at once could both be paid.
-        self.close_checkouts(customer_id)
-        with _errors():
-            created = self._client.v1.checkout.sessions.create(params)  # type: ignore[arg-type]  # a plain twin
+        self.close_checkouts(params["customer"])
+        # Not the parameters alone: a second click would get the first one's page, which was closed above.
+        key = write_options("checkout", intent, params)
+        with errors():
+            created = self._client.v1.checkout.sessions.create(params, key)  # type: ignore[arg-type]  # plain
             url = created.url
         if url is None:
             raise StripeRefused("Stripe gave no address for the checkout")
@@ -363,11 +367,14 @@ class StripeGateway:
     def close_checkouts(self, customer_id: str) -> None:
         """End the customer's open checkout pages. Raises StripeUnavailable if one is being paid just now."""
         sessions = self._client.v1.checkout.sessions
-        with _errors():
-            for earlier in _all(sessions.list({"customer": customer_id, "status": "open", "limit": 100})):
+        # A refusal, because the page is being paid just now, must not be replayed to the next attempt.
+        intent = new_intent()
+        with errors():
+            for earlier in all_of(sessions.list({"customer": customer_id, "status": "open", "limit": 100})):
                 try:
-                    sessions.expire(earlier["id"])
-                except _invalid_request() as error:
+                    key = write_options("expire", earlier["id"], intent)
+                    sessions.expire(earlier["id"], {}, key)  # type: ignore[arg-type]
+                except invalid_request() as error:
                     if sessions.retrieve(earlier["id"]).status == "open":
                         raise StripeUnavailable("a payment is being made on an earlier page") from error
                     # It was paid or has expired since; the next sync of the customer shows which.
@@ -394,32 +401,37 @@ class StripeGateway:
                 },
                 "after_completion": {"type": "redirect", "redirect": {"return_url": return_url}},
             }
-        with _errors():
-            return self._client.v1.billing_portal.sessions.create(params).url  # type: ignore[arg-type]
+        with errors():
+            key = write_options("portal", new_intent())
+            return self._client.v1.billing_portal.sessions.create(params, key).url  # type: ignore[arg-type]
 
     def cancel_now(self, subscription_id: str) -> None:
-        """Cancel at once, without further charges; ended subscriptions are ignored."""
-        with _errors():
+        """Cancel at once, without further charges; ended subscriptions are ignored.
+
+        Stripe takes no key for a deletion: repeated, it finds nothing more to delete.
+        """
+        with errors():
             try:
                 self._client.v1.subscriptions.cancel(subscription_id)
-            except _invalid_request() as error:
+            except invalid_request() as error:
                 if error.code != "resource_missing":
                     raise
 
     def end_trial(self, subscription_id: str) -> None:
         """Begin and charge the first paid period now."""
-        with _errors():
-            self._client.v1.subscriptions.update(subscription_id, {"trial_end": "now"})
+        with errors():
+            key = write_options("end-trial", subscription_id)
+            self._client.v1.subscriptions.update(subscription_id, {"trial_end": "now"}, key)  # type: ignore[arg-type]
 
     def refund(self, payment_intent_id: str) -> bool:
         """Refund what is left of a payment; False if nothing is left or it is disputed."""
-        with _errors():
+        with errors():
             try:
                 self._client.v1.refunds.create(
                     {"payment_intent": payment_intent_id, "metadata": {parsing.REFUND_METADATA: "surplus"}},
-                    {"idempotency_key": f"bgeraser-refund-{payment_intent_id}"},
+                    write_options("refund", payment_intent_id),  # type: ignore[arg-type]
                 )
-            except _invalid_request() as error:
+            except invalid_request() as error:
                 if error.code not in ("charge_already_refunded", "charge_disputed"):
                     raise
                 return False
@@ -428,19 +440,51 @@ class StripeGateway:
     # Set-up by the operator; used by `billing.subscriptions.setup`.
 
     def list_setup(self, kind: str, **params: Any) -> list[dict[str, Any]]:
-        """Every `product`, `price`, `webhook_endpoint` or portal `configuration` of the account."""
-        with _errors():
-            return _all(self._service(kind).list({"limit": 100, **params}))
+        """Every `product`, `price`, `webhook_endpoint` or portal `configuration` of the account.
+
+        Raises StripeRefused if one is of the other mode, test or live, than the key.
+        """
+        with errors():
+            return self._of_our_mode(all_of(self._service(kind).list({"limit": 100, **params})))
 
     def create_setup(self, kind: str, **values: Any) -> dict[str, Any]:
-        with _errors():
-            created: dict[str, Any] = self._service(kind).create(values).to_dict()
-            return created
+        """Repeated within a day it returns the same object, unless that was archived or replaced since."""
+        outdated: list[str] = []
+        with errors():
+            for _ in range(_ATTEMPTS_A_DAY_MAX):
+                key = write_options(kind, values, outdated)
+                created: dict[str, Any] = self._service(kind).create(values, key).to_dict()
+                if self._is_current(kind, created["id"], values):
+                    return created
+                outdated.append(created["id"])
+        raise StripeRefused(f"each new {kind} is archived at Stripe at once")
+
+    def _is_current(self, kind: str, object_id: str, values: Mapping[str, Any]) -> bool:
+        """Whether an answer that may be a replay is still true."""
+        try:
+            found = self._service(kind).retrieve(object_id).to_dict()
+        except invalid_request() as error:
+            if error.code != "resource_missing":
+                raise
+            return False
+        is_there = not found.get("deleted") and found.get("active", True)
+        return is_there and found.get("lookup_key") == values.get("lookup_key")
 
     def update_setup(self, kind: str, object_id: str, **values: Any) -> dict[str, Any]:
-        with _errors():
-            updated: dict[str, Any] = self._service(kind).update(object_id, values).to_dict()
+        with errors():
+            # An intent of its own, because the same change is made again after another one.
+            key = write_options(f"update-{kind}", object_id, new_intent())
+            updated: dict[str, Any] = self._service(kind).update(object_id, values, key).to_dict()
             return updated
+
+    def _of_our_mode(self, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for each in found:
+            if each["livemode"] != self.is_live:
+                modes = ("live", "test") if each["livemode"] else ("test", "live")
+                raise StripeRefused(
+                    f"{each['id']} is of Stripe's {modes[0]} mode, but the secret key is a {modes[1]} key"
+                )
+        return found
 
     def _service(self, kind: str) -> Any:
         services: Mapping[str, Any] = {
@@ -450,35 +494,3 @@ class StripeGateway:
             "configuration": self._client.v1.billing_portal.configurations,
         }
         return services[kind]
-
-
-def _all(first_page: Any) -> list[dict[str, Any]]:
-    """Every object of a list, page after page, as plain dictionaries."""
-    return [each.to_dict() for each in first_page.auto_paging_iter()]
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    """Translate Stripe's errors into ours, none of which contains the secret key."""
-    import stripe
-
-    try:
-        yield
-    except (stripe.APIConnectionError, stripe.RateLimitError) as error:
-        raise StripeUnavailable(
-            f"Stripe cannot be reached: {error.user_message or type(error).__name__}"
-        ) from error
-    except stripe.StripeError as error:
-        if (error.http_status or 500) >= 500 or error.http_status in (409, 429):
-            raise StripeUnavailable("Stripe asks to come back later") from error
-        raise StripeRefused(
-            str(error.user_message or type(error).__name__),
-            str(error.code or ""),
-            str(getattr(error, "param", None) or ""),
-        ) from error
-
-
-def _invalid_request() -> "type[stripe.InvalidRequestError]":
-    import stripe
-
-    return stripe.InvalidRequestError

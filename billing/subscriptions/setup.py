@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from billing.ledger.plans import PLANS, PlanName
+from billing.subscriptions.connection import API_VERSION
 from billing.subscriptions.events import WANTED_TYPES
 from billing.subscriptions.gateway import StripeGateway
 from billing.subscriptions.packs import lookup_key
@@ -162,9 +163,17 @@ def _webhook(gateway: StripeGateway, result: SetUpResult, url: str) -> None:
             result.lines.append(f"webhook endpoint {existing['id']} brought up to date")
         else:
             result.lines.append(f"webhook endpoint {existing['id']} is there")
+        if existing["api_version"] != API_VERSION:
+            # Stripe does not change it. Only ids are read of an event, so another version serves as well.
+            version = existing["api_version"] or "the account's default"
+            result.lines.append(f"its events have the API version {version}, not {API_VERSION}")
         return
     created = gateway.create_setup(
-        "webhook_endpoint", url=url, enabled_events=events, metadata={_OURS: "plans"}
+        "webhook_endpoint",
+        url=url,
+        enabled_events=events,
+        api_version=API_VERSION,
+        metadata={_OURS: "plans"},
     )
     result.webhook_secret = created.get("secret")
     result.lines.append(f"webhook endpoint {created['id']} created for {url}")

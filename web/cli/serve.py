@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from api.settings import Settings
-from web.cli import serving
+from web.cli import serving, stripe_check
 
 SAMPLE = Path(__file__).parents[1] / "static" / "samples" / "coffee.jpg"
 
@@ -19,7 +19,7 @@ def serve(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free port.")
     ] = 8000,
-    check: Annotated[bool, typer.Option("--check", help="Only check the settings.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only check the settings and Stripe.")] = False,
 ) -> None:
     """Serve the REST API and the pages. Applies database migrations first."""
     with serving.refusals():
@@ -27,6 +27,7 @@ def serve(
         settings.refuse_unsafe_address(host)
         settings.refuse_missing_packages()
         if check:
+            stripe_check.check(settings)
             return
         serving.print_warnings(settings, host)
         # Imported here, because the other commands do not need the web server.

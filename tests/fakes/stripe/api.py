@@ -13,11 +13,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from billing.subscriptions.connection import KEY_PREFIX
 from tests.fakes.stripe import lifecycle, shapes
 from tests.fakes.stripe.backstage import backstage_routes
 from tests.fakes.stripe.pages import page_routes
 from tests.fakes.stripe.shapes import Json
-from tests.fakes.stripe.world import SECRET_KEY, WEBHOOK_SECRET, NotFound, World
+from tests.fakes.stripe.world import SECRET_KEY, WEBHOOK_SECRET, LoggedRequest, NotFound, World
 
 Create = Callable[[World, Json], Json]
 
@@ -65,8 +66,17 @@ def create_app(world: World) -> Starlette:
             await asyncio.to_thread(gate.wait)
         with world.lock:
             world.calls.append(f"{request.method} /v1/{path}")
+            world.requests.append(
+                LoggedRequest(
+                    request.method,
+                    f"/v1/{path}",
+                    request.headers.get("idempotency-key"),
+                    request.headers.get("stripe-version"),
+                )
+            )
             try:
                 _check(world, request)
+                _check_key(request)
                 form = nested(parse_qsl(body.decode() or request.url.query, keep_blank_values=True))
                 key = request.headers.get("idempotency-key") if request.method == "POST" else None
                 digest = hashlib.sha256(f"{path}?".encode() + body).hexdigest()
@@ -119,6 +129,16 @@ def _check(world: World, request: Request) -> None:
         raise Refusal(503, "api_error", "The simulator simulates an outage.")
     if request.headers.get("authorization") != f"Bearer {SECRET_KEY}":
         raise Refusal(401, "invalid_request_error", "Invalid API Key provided.")
+
+
+def _check_key(request: Request) -> None:
+    """Stricter than Stripe, so that every test of a write fails that would be made twice by a retry.
+
+    The SDK invents a key for each call, which a repeated call would not have: only keys of the product's own
+    are accepted. Stripe ignores those of deletions.
+    """
+    if request.method == "POST" and not request.headers.get("idempotency-key", "").startswith(KEY_PREFIX):
+        raise Refusal(400, "idempotency_error", "This write has no idempotency key of the product's own.")
 
 
 def _act(world: World, method: str, path: str, form: Json) -> Json:
@@ -278,9 +298,29 @@ def _checkout_session(world: World, form: Json) -> Json:
     url = f"{world.address}/pay/{session_id}"
     if (price["type"] == "recurring") != (form["mode"] == "subscription"):
         raise Refusal(400, "invalid_request_error", "The price's type does not fit the mode.", "mode")
+    if (wrong := _wrong_options(form)) is not None:
+        raise Refusal(400, "invalid_request_error", wrong)
     amount, currency = price["unit_amount"], price["currency"]
     world.orders[session_id] = form
     return world.add(shapes.checkout_session(session_id, world.now, form, url, amount, currency))
+
+
+def _wrong_options(form: Json) -> str | None:
+    """What Stripe says about options that do not fit each other, for a customer that exists."""
+    update = form.get("customer_update", {})
+    if form.get("tax_id_collection", {}).get("enabled") == "true" and update.get("name") != "auto":
+        return (
+            "Tax ID collection requires updating business name on the customer. To enable tax ID collection"
+            " for an existing customer, please set `customer_update[name]` to `auto`."
+        )
+    if form.get("automatic_tax", {}).get("enabled") == "true" and update.get("address") != "auto":
+        return (
+            "Automatic tax calculation in Checkout requires a valid address on the Customer. Add a valid"
+            " address to the Customer or set `customer_update[address]` to 'auto'."
+        )
+    if "invoice_creation" in form and form["mode"] != "payment":
+        return "You can only enable invoice creation when `mode` is set to `payment`."
+    return None
 
 
 def _portal_session(world: World, form: Json) -> Json:

@@ -181,9 +181,38 @@ def _phase(price_id: str, start: int, end: int, currency: str) -> Json:
 def invoice(
     object_id: str, now: int, subscription_json: Json, lines: list[Json], billing_reason: str
 ) -> Json:
+    details = {"metadata": subscription_json["metadata"], "subscription": subscription_json["id"]}
+    made = _invoice(
+        object_id, now, subscription_json["customer"], subscription_json["currency"], lines, billing_reason
+    )
+    return made | {
+        "parent": {
+            "quote_details": None,
+            "subscription_details": details,
+            "type": "subscription_details",
+        },
+        # For renewals Stripe gives the previous period here; the lines have the period that is paid for.
+        "period_start": subscription_json["items"]["data"][0]["current_period_start"],
+    }
+
+
+def pack_invoice(object_id: str, now: int, session: Json, line: Json) -> Json:
+    """What Checkout makes of a payment with `invoice_creation`."""
+    made = _invoice(object_id, now, session["customer"], session["currency"], [line], "manual")
+    return made | {
+        "auto_advance": False,
+        "metadata": session["invoice_creation"]["invoice_data"]["metadata"],
+        "total": session["amount_total"],
+        "amount_due": session["amount_total"],
+        "amount_remaining": session["amount_total"],
+    }
+
+
+def _invoice(
+    object_id: str, now: int, customer: str, currency: str, lines: list[Json], billing_reason: str
+) -> Json:
     total = sum(line["amount"] for line in lines)
     due = max(0, total)
-    item = subscription_json["items"]["data"][0]
     return {
         "id": object_id,
         "object": "invoice",
@@ -210,9 +239,9 @@ def invoice(
         "billing_reason": billing_reason,
         "collection_method": "charge_automatically",
         "created": now,
-        "currency": subscription_json["currency"],
+        "currency": currency,
         "custom_fields": None,
-        "customer": subscription_json["customer"],
+        "customer": customer,
         "customer_address": None,
         "customer_email": None,
         "customer_name": None,
@@ -241,22 +270,14 @@ def invoice(
         "next_payment_attempt": None,
         "number": None,
         "on_behalf_of": None,
-        "parent": {
-            "quote_details": None,
-            "subscription_details": {
-                "metadata": subscription_json["metadata"],
-                "subscription": subscription_json["id"],
-            },
-            "type": "subscription_details",
-        },
+        "parent": None,
         "payment_settings": {
             "default_mandate": None,
             "payment_method_options": None,
             "payment_method_types": None,
         },
-        # For renewals Stripe gives the previous period here; the lines have the period that is paid for.
         "period_end": now,
-        "period_start": item["current_period_start"],
+        "period_start": now,
         "post_payment_credit_notes_amount": 0,
         "pre_payment_credit_notes_amount": 0,
         "receipt_number": None,
@@ -310,6 +331,43 @@ def invoice_line(
         "quantity": 1,
         "subscription": subscription_json["id"],
         "subtotal": amount,
+        "taxes": [],
+    }
+
+
+def pack_line(object_id: str, now: int, price: Json, description: str) -> Json:
+    return {
+        "id": object_id,
+        "object": "line_item",
+        "amount": price["unit_amount"],
+        "currency": price["currency"],
+        "description": description,
+        "discount_amounts": [],
+        "discountable": True,
+        "discounts": [],
+        "invoice": None,
+        "livemode": False,
+        "metadata": {},
+        "parent": {
+            "invoice_item_details": {
+                "invoice_item": object_id.replace("il_", "ii_"),
+                "proration": False,
+                "proration_details": {"credited_items": None},
+                "subscription": None,
+            },
+            "subscription_item_details": None,
+            "type": "invoice_item_details",
+        },
+        "period": {"end": now, "start": now},
+        "pretax_credit_amounts": [],
+        "pricing": {
+            "price_details": {"price": price["id"], "product": price["product"]},
+            "type": "price_details",
+            "unit_amount_decimal": price["unit_amount_decimal"],
+        },
+        "quantity": 1,
+        "subscription": None,
+        "subtotal": price["unit_amount"],
         "taxes": [],
     }
 

@@ -200,7 +200,7 @@ def _renewal(world: World, subscription: Json) -> Json:
 
 def _finalize(world: World, invoice: Json) -> None:
     invoice |= {"status": "open", "effective_at": world.now, "automatically_finalizes_at": None}
-    invoice["number"] = invoice["id"].upper()
+    _name(world, invoice)
     _apply_balance(world, invoice)
     invoice["status_transitions"]["finalized_at"] = world.now
     world.record_event("invoice.finalized", invoice)
@@ -295,6 +295,8 @@ def pay_once(world: World, session: Json, *, is_slow: bool = False, is_free: boo
         else:
             session["payment_status"] = "paid"
             world.record_event("charge.succeeded", charge)
+    if not is_slow:
+        _invoice_pack(world, session)
     world.record_event("checkout.session.completed", session)
     return session
 
@@ -306,6 +308,7 @@ def settle_slow_payment(world: World, session: Json, *, succeeds: bool) -> None:
         charge |= {"status": "succeeded", "paid": True, "amount_captured": charge["amount"]}
         session["payment_status"] = "paid"
         world.record_event("charge.succeeded", charge)
+        _invoice_pack(world, session)
         world.record_event("checkout.session.async_payment_succeeded", session)
     else:
         charge |= {"status": "failed"}
@@ -369,6 +372,39 @@ def _invoice(world: World, subscription: Json, lines: list[Json], reason: str) -
     subscription["latest_invoice"] = invoice["id"]
     world.record_event("invoice.created", invoice)
     return invoice
+
+
+def _invoice_pack(world: World, session: Json) -> None:
+    """The paid invoice that `invoice_creation` asks for."""
+    order = world.orders[session["id"]]
+    if order.get("invoice_creation", {}).get("enabled") != "true":
+        return
+    price = world.get(order["line_items"][0]["price"])
+    line = shapes.pack_line(world.new_id("il"), world.now, price, world.get(price["product"])["name"])
+    invoice = world.add(shapes.pack_invoice(world.new_id("in"), world.now, session, line))
+    line["invoice"] = session["invoice"] = invoice["id"]
+    _name(world, invoice)
+    invoice |= {
+        "status": "paid",
+        "amount_paid": invoice["amount_due"],
+        "amount_remaining": 0,
+        "effective_at": world.now,
+    }
+    invoice["status_transitions"] |= {"finalized_at": world.now, "paid_at": world.now}
+    if session["payment_intent"] is not None:
+        world.add(
+            money_shapes.invoice_payment(world.new_id("inpay"), world.now, invoice, session["payment_intent"])
+        )
+    world.record_event("invoice.paid", invoice)
+
+
+def _name(world: World, invoice: Json) -> None:
+    """The number and the pages of a finalized invoice."""
+    invoice |= {
+        "number": invoice["id"].upper(),
+        "hosted_invoice_url": f"{world.address}/i/{invoice['id']}",
+        "invoice_pdf": f"{world.address}/i/{invoice['id']}/pdf",
+    }
 
 
 def _line(

@@ -84,7 +84,7 @@ def webhook_endpoint(object_id: str, now: int, values: Json) -> Json:
     return {
         "id": object_id,
         "object": "webhook_endpoint",
-        "api_version": None,
+        "api_version": values.get("api_version"),
         "application": None,
         "created": now,
         "description": None,
@@ -180,7 +180,7 @@ def checkout_session(object_id: str, now: int, values: Json, url: str, amount: i
             "provider": None,
             "status": None,
         },
-        "billing_address_collection": None,
+        "billing_address_collection": values.get("billing_address_collection"),
         "cancel_url": values.get("cancel_url"),
         "client_reference_id": values.get("client_reference_id"),
         "client_secret": None,
@@ -201,6 +201,7 @@ def checkout_session(object_id: str, now: int, values: Json, url: str, amount: i
         "customer_email": None,
         "expires_at": now + 86_400,
         "invoice": None,
+        "invoice_creation": _invoice_creation(values),
         "livemode": False,
         "locale": None,
         "metadata": values.get("metadata", {}),
@@ -218,10 +219,31 @@ def checkout_session(object_id: str, now: int, values: Json, url: str, amount: i
         "submit_type": None,
         "subscription": None,
         "success_url": values.get("success_url"),
+        "tax_id_collection": {
+            "enabled": values.get("tax_id_collection", {}).get("enabled") == "true",
+            "required": "never",
+        },
         "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
         "ui_mode": "hosted_page",
         "url": url,
     }
+
+
+def _invoice_creation(values: Json) -> Json | None:
+    """None for a subscription, whose invoices are made anyway."""
+    if values["mode"] != "payment":
+        return None
+    wanted = values.get("invoice_creation", {})
+    data = {
+        "account_tax_ids": None,
+        "custom_fields": None,
+        "description": None,
+        "footer": None,
+        "issuer": None,
+        "metadata": wanted.get("invoice_data", {}).get("metadata", {}),
+        "rendering_options": None,
+    }
+    return {"enabled": wanted.get("enabled") == "true", "invoice_data": data}
 
 
 def event(object_id: str, now: int, kind: str, thing: Json, api_version: str) -> Json:

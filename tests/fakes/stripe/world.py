@@ -3,7 +3,9 @@
 import copy
 import itertools
 import threading
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from tests.fakes.stripe import shapes
@@ -36,6 +38,16 @@ class Gate:
         self.open.wait()
 
 
+@dataclass(frozen=True)
+class LoggedRequest:
+    """What Stripe's dashboard shows of a request in its log."""
+
+    method: str
+    path: str
+    idempotency_key: str | None
+    api_version: str | None
+
+
 class World:
     """`now` is in Unix seconds and only changes when a test advances it. Hold `lock` for every access."""
 
@@ -57,6 +69,9 @@ class World:
         #: The parameters that a checkout was created with, by its id; they are not part of the object.
         self.orders: dict[str, Json] = {}
         self.calls: list[str] = []  # "GET /v1/prices", for tests that count them
+        self.requests: list[LoggedRequest] = []
+        #: How many answers of a request are lost on the way, after it was acted upon: "POST /v1/customers".
+        self.cuts: Counter[str] = Counter()
         self.is_down = False
         #: Requests that wait before they are answered, by "POST /v1/checkout/sessions" or the like.
         self.gates: dict[str, Gate] = {}

@@ -62,6 +62,14 @@ def run_python(tmp_path: Path, script: str) -> subprocess.CompletedProcess[str]:
             {"BGERASER_STRIPE_WEBHOOK_SECRET_PREVIOUS": "sk_planted"},
             "BGERASER_STRIPE_WEBHOOK_SECRET_PREVIOUS must be a webhook",
         ),
+        (
+            PUBLIC | SECRET | {"BGERASER_STRIPE_SECRET_KEY": "sk_test_planted"},
+            "BGERASER_STRIPE_SECRET_KEY is a key of Stripe's test mode",
+        ),
+        (
+            PUBLIC | SECRET | {"BGERASER_STRIPE_SECRET_KEY": "rk_test_planted"},
+            "or, if this is meant, BGERASER_STRIPE_ALLOW_TEST=true.",
+        ),
         ({"BGERASER_SMTP_URL": "smtp://a:planted@127.0.0.1"}, "BGERASER_SMTP_URL needs BGERASER_PUBLIC_URL"),
         (PUBLIC | SECRET | {"BGERASER_DEVELOPMENT": "true"}, "BGERASER_DEVELOPMENT=true contradicts"),
         ({"BGERASER_OTLP_ENDPOINT": "127.0.0.1:4318"}, "BGERASER_OTLP_ENDPOINT must be a complete URL"),

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 from sqlmodel import select
+from structlog.testing import capture_logs
 
 from billing.ledger.plans import PlanName
+from billing.subscriptions.connection import API_VERSION
 from billing.subscriptions.events import WANTED_TYPES
 from billing.subscriptions.models import StripeEvent
 from tests.fakes.stripe import lifecycle
@@ -114,6 +116,60 @@ def test_two_signatures_in_one_header_are_valid_during_rotation(shop: Shop, ada:
     now = shop.world.now
     other = signature(payload, "whsec_the_next", now).split(",")[1]
     assert shop.send(payload, {"Stripe-Signature": f"{signature(payload, WEBHOOK_SECRET, now)},{other}"})
+
+
+def test_a_signed_event_of_the_live_mode_changes_nothing_at_a_test_server(shop: Shop, ada: Owner) -> None:
+    event = paid_event(shop, ada) | {"livemode": True}
+    before = shop.books(ada)
+    payload, headers = signed(event, shop.world.now)
+    with capture_logs() as logs:
+        answer = shop.api.request("POST", "/stripe/webhook", content=payload, headers=headers)
+    assert (answer.status_code, code_of(answer)) == (403, "FORBIDDEN")
+    reasons = [each["reason"] for each in logs if "other mode" in each["event"]]
+    assert reasons == ["this is a live event, and this server has a test key of Stripe's"]
+    shop.handle()
+    assert shop.books(ada) == before
+    assert shop.waiting_events() == 0
+
+
+@pytest.mark.parametrize(("event_is_live", "status"), [(True, 200), (False, 403)])
+def test_a_live_server_takes_live_events_only(tmp_path: Path, event_is_live: bool, status: int) -> None:
+    key, secret = SecretStr("sk_live_x"), SecretStr(WEBHOOK_SECRET)
+    with local_api(tmp_path, stripe_secret_key=key, stripe_webhook_secret=secret) as api:
+        now = int(api.clock().timestamp())
+        event = {
+            "id": "evt_1",
+            "object": "event",
+            "type": "product.created",
+            "created": now,
+            "livemode": event_is_live,
+            "data": {"object": {"id": "prod_1", "object": "product"}},
+        }
+        payload, headers = signed(event, now)
+        answer = api.request("POST", "/stripe/webhook", content=payload, headers=headers)
+        assert answer.status_code == status
+
+
+def test_an_event_of_an_old_version_is_handled_because_the_customer_is_fetched_in_ours(
+    shop: Shop, ada: Owner
+) -> None:
+    event = paid_event(shop, ada)
+    # As invoices were before 2025: with what is elsewhere now, and without what is read of present ones.
+    old_invoice = {
+        "id": "in_1",
+        "object": "invoice",
+        "customer": shop.customer_id(ada),
+        "charge": "ch_1",
+        "payment_intent": "pi_1",
+        "subscription": "sub_1",
+        "lines": {"data": [{"amount": 1, "plan": {"id": "gold"}, "proration": True}]},
+    }
+    old = event | {"api_version": "2020-08-27", "data": {"object": old_invoice}}
+    assert shop.send(*signed(old, shop.world.now))
+    shop.handle()
+    assert shop.plan_and_credits(ada) == ("standard", 515)
+    assert {each.api_version for each in shop.world.requests} == {API_VERSION}
+    assert shop.waiting_events() == 0
 
 
 @pytest.mark.parametrize("secret", [None, SecretStr(""), SecretStr("   ")])
