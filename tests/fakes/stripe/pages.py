@@ -19,6 +19,8 @@ main { max-width: 34rem; margin: 2rem auto; padding: 1.5rem; background: #fff; b
 button { font: inherit; padding: .5rem 1rem; margin: .2rem 0; min-height: 44px }
 fieldset { border: 1px solid #ccd; margin: 1rem 0 } .error { color: #a30000 }
 """
+_NO_DECIMALS = ("jpy", "krw", "clp", "vnd", "xaf", "xof")
+_THREE_DECIMALS = ("bhd", "jod", "kwd", "omr", "tnd")
 _LIVE = ("active", "trialing", "past_due", "unpaid", "paused")
 
 
@@ -211,7 +213,9 @@ def _money(price: Json) -> str:
 
 
 def amount_text(units: int, currency: str) -> str:
-    return f"{units / 100:.2f} {escape(currency.upper())}"
+    """As people read it; the places are Stripe's, by its own list of currencies."""
+    digits = 0 if currency in _NO_DECIMALS else 3 if currency in _THREE_DECIMALS else 2
+    return f"{units / 10**digits:.{digits}f} {escape(currency.upper())}"
 
 
 def page(title: str, body: str, status: int = 200) -> Response:
