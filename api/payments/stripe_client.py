@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import structlog
 from pydantic import SecretStr
 
+from api.payments.invoice_pages import InvoicePages
 from api.settings import Settings
 from billing.errors import PaymentError
 from billing.ledger.plans import PlanName
@@ -32,6 +33,7 @@ class StripeAccess:
     options: CheckoutOptions = field(default_factory=CheckoutOptions)
     trial_days: int = 0
     pack_months: int = 12  # how long the credits of a pack last
+    invoice_pages: InvoicePages = field(default_factory=InvoicePages)
     #: Set when an event was stored, so that it is handled before the next poll.
     wakeup: asyncio.Event = field(default_factory=asyncio.Event)
     _prices: dict[PlanName, PriceFacts] = field(default_factory=dict)

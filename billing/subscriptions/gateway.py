@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from billing.errors import BadSignature, CustomerGone, StripeRefused, StripeUnavailable
 from billing.ledger.plans import PLANS, PlanName
-from billing.subscriptions import parsing
+from billing.subscriptions import invoice_documents, parsing
 from billing.subscriptions.checkout_options import PLAIN, CheckoutOptions
 from billing.subscriptions.connection import (
     Connection,
@@ -21,6 +21,7 @@ from billing.subscriptions.connection import (
     new_intent,
     write_options,
 )
+from billing.subscriptions.invoice_documents import InvoicePage
 from billing.subscriptions.types import (
     ChargeFacts,
     CustomerFacts,
@@ -245,9 +246,31 @@ class StripeGateway:
             if each.get("customer") and parsing.sells_pack(each)
         }
 
-    def _plan_of_price(self, price_id: str) -> PlanName | None:
+    def invoice_page(self, customer_id: str, after: str | None, limit: int) -> InvoicePage:
+        """`limit` of a customer's invoices, newest first, that are older than the invoice `after`.
+
+        Gives up within seconds, because somebody waits for it.
+        """
+        client = self._connection.quick_client
+        params: dict[str, Any] = {"customer": customer_id, "limit": limit}
+        if after is not None:
+            params["starting_after"] = after
+        with errors():
+            found = client.v1.invoices.list(params).to_dict()  # type: ignore[arg-type]
+            documents = [
+                invoice_documents.document(
+                    each, lambda price_id: self._plan_of_price(price_id, client), self._connection.api_base
+                )
+                for each in found["data"]
+            ]
+        return InvoicePage(
+            tuple(each for each in documents if each is not None),
+            found["data"][-1]["id"] if found["has_more"] else None,
+        )
+
+    def _plan_of_price(self, price_id: str, client: "StripeClient | None" = None) -> PlanName | None:
         if price_id not in self._plan_by_price:
-            found = self._client.v1.prices.retrieve(price_id).to_dict()
+            found = (client or self._client).v1.prices.retrieve(price_id).to_dict()
             self._plan_by_price[price_id] = parsing.plan_of(found)
         return self._plan_by_price[price_id]
 

@@ -168,7 +168,7 @@ def paid_invoice(
             amount=line["amount"],
             starts_at=moment(line["period"]["start"]),
             ends_at=moment(line["period"]["end"]),
-            is_proration=_is_proration(line),
+            is_proration=is_proration(line),
         )
         for line in stripe_invoice["lines"]["data"]
         if (plan := _plan_of_line(line, plan_of_price)) is not None
@@ -221,6 +221,13 @@ def subscription_id_of(stripe_invoice: Json) -> str | None:
     return id_of(details["subscription"]) if details else None
 
 
+def is_proration(line: Json) -> bool:
+    """The flag is on subscription lines and on the invoice items that plan changes create."""
+    parent = line.get("parent") or {}
+    details = parent.get("invoice_item_details") or parent.get("subscription_item_details") or {}
+    return bool(details.get("proration"))
+
+
 def id_of(expandable: Any) -> str:
     """The id, whether Stripe sent the object itself or only its id."""
     found: str = expandable if isinstance(expandable, str) else expandable["id"]
@@ -265,13 +272,6 @@ def _next_plan(schedule: Any, present: PlanName, plan_of_price: PlanOfPrice) -> 
             changed = [plan for plan in plans if plan is not None and plan is not present]
             return changed[0] if changed else None
     return None
-
-
-def _is_proration(line: Json) -> bool:
-    """The flag is on subscription lines and on the invoice items that plan changes create."""
-    parent = line.get("parent") or {}
-    details = parent.get("invoice_item_details") or parent.get("subscription_item_details") or {}
-    return bool(details.get("proration"))
 
 
 def _plan_of_line(line: Json, plan_of_price: PlanOfPrice) -> PlanName | None:

@@ -121,7 +121,7 @@ def test_an_upgrade_from_the_button_to_the_credits_and_its_cancellation(
     wait_until(lambda: account(shop, customer.key) == ("business", 5_015))
 
     page.reload()
-    page.get_by_role("button", name="Card, invoices, cancel").click()
+    page.get_by_role("button", name="Card, address, cancel").click()
     page.get_by_role("button", name="Cancel at the end of the period").click()
     expect(page.get_by_role("button", name="Keep it")).to_be_visible(timeout=POLL_MS)
     page.get_by_role("link", name="Return to the shop").click()

@@ -16,8 +16,9 @@ from tests.support.shop import open_shop
 def objects(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Every object that a subscription leaves behind, from checkout to refund, and those in its events."""
     directory: Path = tmp_path_factory.mktemp("shop")
-    with open_shop(directory, stripe_trial_days=3) as shop:
+    with open_shop(directory, packs_on_sale=True, stripe_trial_days=3) as shop:
         ada = shop.owner()
+        shop.buy_pack(ada)
         shop.buy(ada, PlanName.STANDARD)
         shop.pass_days(4)
         shop.settle()

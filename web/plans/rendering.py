@@ -8,7 +8,7 @@ from api.payments.plans import BillingState
 from api.services import Services
 from billing.ledger.plans import PLANS, PlanName
 from web.auth import visitor
-from web.plans import messages
+from web.plans import invoices, messages
 from web.rendering import pages
 
 
@@ -36,6 +36,7 @@ async def show_plans(
         packs=await packs.pack_offers(services),
         pack_months=messages.months(services.stripe.pack_months) if services.stripe is not None else "",
         state=state,
+        invoices=await invoices.read(services, user.account_id) if status_code == 200 else None,
         current_plan=PLANS[state.plan],
         plan_status=messages.plan_status(state),
     )

@@ -20,7 +20,8 @@ from billing.errors import AddressUnverified, StripeRefused, StripeUnavailable
 from billing.ledger.plans import PLANS, PlanName
 from billing.subscriptions import events
 from web.auth import forms, visitor
-from web.plans import pack_routes, rendering
+from web.plans import invoices, pack_routes, rendering
+from web.plans.invoices import InvoiceList
 from web.rendering import pages
 
 #: How many times the page after a payment polls, every two seconds.
@@ -32,6 +33,7 @@ _BUYABLE = frozenset(name for name, plan in PLANS.items() if plan.paid)
 
 def add_to(app: FastAPI) -> None:
     add_get(app, "/plans", plans_page, include_in_schema=False)
+    add_get(app, "/plans/invoices", invoices_page, include_in_schema=False)
     add_get(app, "/plans/success", success_page, include_in_schema=False)
     add_get(app, "/plans/cancelled", cancelled_page, include_in_schema=False)
     add_get(app, "/plans/return", return_page, include_in_schema=False)
@@ -44,6 +46,18 @@ def add_to(app: FastAPI) -> None:
 async def plans_page(request: Request) -> Response:
     await visitor.require_signed_in(request)
     return await rendering.show_plans(request)
+
+
+async def invoices_page(request: Request) -> Response:
+    """The newest invoices, or those older than the invoice `after`."""
+    user = await visitor.require_signed_in(request)
+    services = visitor.services_of(request)
+    if not plans.is_on(services):
+        raise NotFound("Nothing can be bought here.")
+    after = request.query_params.get("after", "")
+    found = await invoices.read(services, user.account_id, after) or InvoiceList()
+    status_code = 503 if found.is_unavailable else 200
+    return pages.render(request, "plans/invoices.html", status_code, invoices=found, is_older=bool(after))
 
 
 async def checkout(request: Request, plan: str) -> Response:

@@ -311,7 +311,14 @@ PEOPLE_CHANGES = (
 )
 
 #: Those of plans; tests/web/plans keeps two visitors apart.
-PLAN_READS = ("/plans", "/plans/success", "/plans/cancelled", "/plans/return", "/packs/success")
+PLAN_READS = (
+    "/plans",
+    "/plans/invoices",
+    "/plans/success",
+    "/plans/cancelled",
+    "/plans/return",
+    "/packs/success",
+)
 PLAN_CHANGES = ("/plans/portal", "/plans/{plan}/checkout", "/packs/{credits_}/checkout")
 
 TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {

@@ -191,7 +191,10 @@ def _list(world: World, path: str, form: Json) -> Json:
 
 def _page_of(found: list[Json], path: str, form: Json) -> Json:
     if (after := form.get("starting_after")) is not None:
-        found = found[[each["id"] for each in found].index(after) + 1 :]
+        ids = [each["id"] for each in found]
+        if after not in ids:
+            raise NotFound(path.removesuffix("s"), after, "starting_after")
+        found = found[ids.index(after) + 1 :]
     limit = int(form.get("limit", 10))
     return shapes.collection(found[:limit], f"/v1/{path}", len(found) > limit)
 

@@ -31,6 +31,8 @@ def page_routes(world: World) -> list[Route]:
         Route("/pay/{session_id}", pages.pay, methods=["POST"]),
         Route("/portal/{session_id}", pages.portal_page, methods=["GET"]),
         Route("/portal/{session_id}", pages.portal, methods=["POST"]),
+        Route("/i/{invoice_id}", pages.invoice_page, methods=["GET"]),
+        Route("/i/{invoice_id}/pdf", pages.invoice_page, methods=["GET"]),
     ]
 
 
@@ -72,6 +74,23 @@ class _Pages:
                 return page("Closed", "<p>This portal is closed.</p>", 410)
             act(self._world, session["customer"], form)
             return RedirectResponse(f"/portal/{session['id']}", 303)
+
+    async def invoice_page(self, request: Request) -> Response:
+        with self._world.lock:
+            invoice = self._world.objects.get(request.path_params["invoice_id"])
+            if invoice is None or invoice["object"] != "invoice":
+                return page("Invoice", "<p>There is no such invoice.</p>", 404)
+            lines = "".join(
+                f"<li>{escape(each['description'] or '')}:"
+                f" {amount_text(each['amount'], each['currency'])}</li>"
+                for each in invoice["lines"]["data"]
+            )
+            total = amount_text(invoice["total"], invoice["currency"])
+            return page(
+                "Invoice",
+                f"<h1>Invoice {escape(invoice['number'])}</h1><ul>{lines}</ul>"
+                f"<p>{total}, {escape(invoice['status'])}</p>",
+            )
 
     def _session(self, session_id: str) -> Json | None:
         try:
