@@ -1,4 +1,4 @@
-"""Mutation tests: the suite must notice five classical faults of systems that sell credits.
+"""Mutation tests: the suite must notice classical faults of systems that sell credits.
 
 Each mutant is one fault, put into a copy of the real code by rewriting its syntax tree. The rewrites are
 anchored on columns, on SQL and on the ledger's public verbs, not on the text, so that renaming a
@@ -223,6 +223,50 @@ def _count_returned_reversals(node: ast.AST) -> ast.AST | None:
     return node
 
 
+def _find_no_purchase(node: ast.AST) -> ast.AST | None:
+    """Lets no pack be found that was granted before."""
+    call = _method_call(node, "get")
+    if call is None or not call.args or ast.unparse(call.args[0]) != "PackPurchase":
+        return None
+    return ast.Constant(None)
+
+
+def _reference_of_its_own(node: ast.AST) -> ast.AST | None:
+    """Gives each grant of a pack another reference."""
+    is_reference = isinstance(node, ast.Call) and _is_function(node, "grant_reference")
+    if not is_reference or ast.unparse(node) != "grant_reference(pack.id)":
+        return None
+    return ast.BinOp(node, ast.Add(), _expression("__import__('secrets').token_hex(8)"))  # type: ignore[arg-type]
+
+
+def _replace_purchase(node: ast.AST) -> ast.AST | None:
+    """Lets the row of a purchase replace the earlier one."""
+    call = _method_call(node, "add")
+    if call is None or ast.unparse(call) != "session.add(stored)":
+        return None
+    return _expression("session.merge(stored)")
+
+
+def _pack_without_end(node: ast.AST) -> ast.AST | None:
+    """Grants the credits of packs without an end."""
+    call = _method_call(node, "grant")
+    if call is None or "GrantKind.PACK" not in [ast.unparse(each.value) for each in call.keywords]:
+        return None
+    for keyword in call.keywords:
+        if keyword.arg == "expires_at":
+            keyword.value = ast.Constant(None)
+    return call
+
+
+def _without_turns(node: ast.AST) -> ast.AST | None:
+    """Spends first what ends first, whatever its kind."""
+    call = _method_call(node, "order_by")
+    if call is None or ast.unparse(call.args[0]) != "_TURN":
+        return None
+    del call.args[0]
+    return call
+
+
 MUTANTS = (
     Mutant(
         "no lock",
@@ -274,6 +318,25 @@ MUTANTS = (
         "a dispute that is lost after it was won takes nothing",
         (Edit("billing/subscriptions", _count_returned_reversals),),
         database="",
+    ),
+    Mutant(
+        "a pack is granted by every sync",
+        "a paid checkout grants its credits each time that the customer is fetched",
+        (
+            Edit("billing/subscriptions", _find_no_purchase),
+            Edit("billing/subscriptions", _reference_of_its_own),
+            Edit("billing/subscriptions", _replace_purchase),
+        ),
+    ),
+    Mutant(
+        "a pack never ends",
+        "the credits of a pack do not expire",
+        (Edit("billing/subscriptions", _pack_without_end),),
+    ),
+    Mutant(
+        "packs are not last",
+        "the credits of a pack that ends first are spent before the month's own",
+        (Edit("billing/ledger", _without_turns),),
     ),
 )
 

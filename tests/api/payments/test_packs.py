@@ -1,6 +1,7 @@
 """Packs of credits from the checkout to their end: the real SDK, the simulator, webhooks and the ledger."""
 
 import asyncio
+import json
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,8 @@ from billing.ledger import accounts, ledger
 from billing.ledger.plans import PlanName
 from billing.subscriptions import setup
 from billing.subscriptions.events import WANTED_TYPES, enqueue_sync
+from tests.api.http.mcp.conftest import HEADERS as MCP_HEADERS
+from tests.api.http.mcp.conftest import message
 from tests.api.payments.test_event_orders import Crash, dying_at_write
 from tests.fakes.stripe import lifecycle
 from tests.fakes.stripe.delivery import signed
@@ -115,6 +118,12 @@ def test_a_refused_call_says_when_credits_come_and_where_they_are_sold(shop: Sho
         "renewsAt": shop.account(ada)["credits"]["renewsAt"],
         "topUpUrl": f"{BASE}/plans#packs",
     }
+    # An agent that calls the tool is told the same.
+    arguments = {"image": {"url": "https://example.com/a.png"}, "width": 5}
+    headers = MCP_HEADERS | {"X-Api-Key": ada.key}
+    answer = shop.api.request("POST", "/mcp", json=message("crop", arguments), headers=headers)
+    event = json.loads(answer.text.partition("data: ")[2])
+    assert event["result"]["structuredContent"]["error"] == error
     shop.buy_pack(ada)
     shop.settle()
     # With credits the same call gets as far as the address, which no test may fetch.

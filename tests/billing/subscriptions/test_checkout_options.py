@@ -61,7 +61,7 @@ def opened_pages(shop: Shop, owner: Owner) -> list[Json]:
 def test_both_checkouts_collect_what_the_settings_say(
     tmp_path: Path, automatic_tax: bool, tax_ids: bool
 ) -> None:
-    settings = {"stripe_automatic_tax": automatic_tax, "stripe_collect_tax_ids": tax_ids}
+    settings: dict[str, Any] = {"stripe_automatic_tax": automatic_tax, "stripe_collect_tax_ids": tax_ids}
     with open_shop(tmp_path, packs_on_sale=True, **settings) as shop:
         for session in opened_pages(shop, shop.owner()):
             assert session["automatic_tax"]["enabled"] is automatic_tax

@@ -53,6 +53,8 @@ def test_a_lookup_key_names_the_credits_of_a_pack(key: str | None, credits_: int
         assert packs.lookup_key(credits_) == key
 
 
+@pytest.mark.notices(fault="a pack is granted by every sync")
+@pytest.mark.notices(fault="packs are not last")
 def test_a_pack_is_granted_once_and_spent_after_the_month_and_before_what_never_ends(
     session: Session,
 ) -> None:
@@ -81,6 +83,7 @@ def test_a_pack_is_granted_once_and_spent_after_the_month_and_before_what_never_
     ]
 
 
+@pytest.mark.notices(fault="a pack never ends")
 def test_what_is_left_of_packs_is_told_with_the_first_end(session: Session) -> None:
     account = make_account(session, credits=3)
     assert grants.pack_credits(session, account.id) == grants.PackCredits(0, None)
