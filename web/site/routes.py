@@ -5,9 +5,10 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from api.http.dependencies import public_base_url
 from api.http.routes.get_and_head import add_get
-from api.payments import plans
+from api.payments import packs, plans
 from ml.catalogue import TOOLS
 from web.auth import visitor
+from web.plans import messages
 from web.rendering import pages, static_files
 from web.site import agents, code_samples, errors, reference
 
@@ -37,11 +38,15 @@ def add_to(app: FastAPI) -> None:
 
 async def front_page(request: Request) -> Response:
     await visitor.visitor_of(request)
+    services = visitor.services_of(request)
     return pages.render(
         request,
         "landing.html",
         examples=code_samples.for_server(public_base_url(request)),
-        plans=plans.cached_offers(request.app.state.services),
+        plans=plans.cached_offers(services),
+        packs=packs.cached_offers(services),
+        packs_page=packs.PAGE,
+        pack_months=messages.months(services.stripe.pack_months) if services.stripe is not None else "",
         showcase=[(TOOLS[name], caption) for name, caption in SHOWCASE],
     )
 

@@ -8,11 +8,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.payments import packs
 from billing.ledger import accounts
 from tests.fakes.stripe import lifecycle
 from tests.support.browsing import Browser, Site
 from tests.support.shop import Owner, Shop, open_shop
 from web.plans import routes as plans
+from web.site import routes as front
 
 
 @pytest.fixture
@@ -60,6 +62,22 @@ def pay(url: str, card: str = "good") -> str:
     answer = httpx.post(url, data={"do": "pay", "card": card})
     assert answer.status_code == 303
     return answer.headers["location"].removeprefix("http://test")
+
+
+def test_the_front_page_names_packs_only_where_they_are_sold(tmp_path: Path) -> None:
+    texts = []
+    for is_sold in (True, False):
+        with open_shop(tmp_path / str(is_sold), packs_on_sale=is_sold, pack_months=6) as shop:
+            site = Site(shop.api)
+            shop.api.call(packs.pack_offers, shop.api.services)
+            front.add_to(shop.api.app)
+            texts.append(site.browser().get("/").text)
+            site.auth.close()
+    assert "100 credits for $5.00, 1,000 credits for $39.00" in texts[0]
+    assert "last 6 months" in texts[0]
+    assert 'href="/plans#packs"' in texts[0]
+    assert "Packs" not in texts[1]
+    assert "$9.00 a month" in texts[1]
 
 
 def test_the_plans_page_sells_packs_with_their_prices(ada: Browser) -> None:
