@@ -8,10 +8,11 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Page, expect
 
 from billing.ledger.plans import PlanName
-from tests.browser.conftest import PHONE, NewPage
+from tests.browser.conftest import DESKTOP, PHONE, NewPage
+from tests.browser.test_editor_batch import choose_square_crop, drop
 from tests.fakes.stripe import lifecycle
 from tests.fakes.stripe.delivery import Courier
 from tests.fakes.stripe.server import serving
@@ -198,6 +199,101 @@ def test_a_bank_debit_continues_by_itself_when_it_has_arrived(
     page.wait_for_url(f"{shop.address}/app/dashboard", timeout=POLL_MS)
     expect(page.locator("#cards")).to_contain_text("100 are from packs", timeout=POLL_MS)
     assert account(shop, customer.key) == ("free", 115)
+
+
+def test_a_batch_that_is_not_started_is_kept_while_its_credits_are_bought(
+    new_page: NewPage, shop: RunningServer, stripe: Stripe
+) -> None:
+    page = new_page(viewport=PHONE)
+    customer = shop.new_customer(credits=1)
+    sign_in(page, shop, customer)
+    Editor(page, shop)
+    questions: list[str] = []
+
+    def answer(dialog: Dialog) -> None:
+        questions.append(dialog.type)
+        dialog.accept()
+
+    page.on("dialog", answer)
+    drop(page, "a.png", "b.png", "c.png")
+    choose_square_crop(page)
+    packs = page.locator(".batch-panel").get_by_role("group", name="Buy credits")
+    expect(packs.get_by_role("button")).to_have_text(["Buy 100 credits, $5.00", "Buy 1000 credits, $39.00"])
+    assert_accessible(page)
+    assert_fits(page)
+    packs.get_by_role("button", name="Buy 100 credits").click()
+    page.wait_for_url(re.compile("/pay/"), timeout=POLL_MS)
+    page.get_by_role("button", name="Pay", exact=True).click()
+    page.wait_for_url(f"{shop.address}/app/#batch", timeout=POLL_MS)
+    expect(page.locator(".batch-item .name")).to_have_text(["a.png", "b.png", "c.png"], timeout=POLL_MS)
+    expect(page.locator(".step summary").first).to_have_text("1. Crop & rotate")
+    expect(page.locator(".batch-panel .cost")).to_contain_text("You have 101.")
+    expect(packs).to_have_count(0)
+    assert questions == []
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator(".batch-status")).to_contain_text("3", timeout=WORK_MS)
+    wait_until(lambda: account(shop, customer.key) == ("free", 98))
+    assert shop.drifts() == []
+
+
+def test_a_blocked_batch_offers_packs(new_page: NewPage, shop: RunningServer, stripe: Stripe) -> None:
+    page = new_page(viewport=PHONE, color_scheme="dark")
+    customer = shop.new_customer(credits=1)
+    sign_in(page, shop, customer)
+    Editor(page, shop)
+    drop(page, "a.png", "b.png")
+    choose_square_crop(page)
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator(".batch-status")).to_have_text("Waiting for credits: 1 of 2 done", timeout=WORK_MS)
+    packs = page.locator(".batch-run").get_by_role("group", name="Buy credits")
+    batch = page.url
+    assert_accessible(page)
+    assert_fits(page)
+    packs.get_by_role("button", name="Buy 100 credits").click()
+    page.wait_for_url(re.compile("/pay/"), timeout=POLL_MS)
+    page.get_by_role("button", name="Pay", exact=True).click()
+    page.wait_for_url(batch, timeout=POLL_MS)
+    expect(page.locator(".batch-run")).to_contain_text("2 credits charged.", timeout=2 * WORK_MS)
+    assert account(shop, customer.key) == ("free", 99)
+    assert shop.drifts() == []
+
+
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_invoices_fit_the_page_and_are_paged(
+    new_page: NewPage, shop: RunningServer, stripe: Stripe, size: dict[str, int], color_scheme: str
+) -> None:
+    page = new_page(viewport=size, color_scheme=color_scheme)
+    sign_in(page, shop, shop.new_customer())
+    page.goto(f"{shop.address}/plans")
+    page.get_by_role("button", name="100 credits, $5.00", exact=True).click()
+    page.wait_for_url(re.compile("/pay/"), timeout=POLL_MS)
+    with stripe.world.lock:
+        (session,) = stripe.world.all("checkout.session")
+        session["success_url"] = f"{shop.address}/plans"
+    page.get_by_role("button", name="Pay", exact=True).click()
+    page.wait_for_url(f"{shop.address}/plans", timeout=POLL_MS)
+    with stripe.world.lock:
+        (invoice,) = stripe.world.all("invoice")
+        for number in range(11):
+            stripe.world.add({**invoice, "id": f"in_sim{number}", "number": f"SIM-{number:04}"})
+    rows = page.locator(".invoices tbody tr")
+    expect(rows).to_have_count(1)
+    page.goto(f"{shop.address}/plans/invoices")
+    # The page read a moment ago is kept.
+    expect(rows).to_have_count(1)
+    expect(rows.first).to_contain_text("Pack of 100 credits")
+    expect(rows.first).to_contain_text("$5.00")
+    assert_fits(page)
+    assert_accessible(page)
+    # Another beginning was not read yet.
+    page.goto(f"{shop.address}/plans/invoices?after=in_sim10")
+    expect(rows).to_have_count(10)
+    page.get_by_role("link", name="Older invoices").click()
+    expect(rows).to_have_count(1)
+    expect(page.get_by_role("heading", name="Older invoices")).to_be_visible()
+    assert_fits(page)
+    assert_accessible(page)
 
 
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])

@@ -9,17 +9,28 @@ import { credits } from "./words.js";
  * A form for each pack on sale; null if none is.
  * @param {Pick<Session, "packs" | "csrfToken">} session
  * @param {Pick<Location, "pathname" | "search" | "hash">} place where to come back to
+ * @param {(filled: HTMLFormElement) => void} [submit] submits the form, after what must be done before leaving
  */
-export function packButtons({ packs, csrfToken }, place) {
+export function packButtons({ packs, csrfToken }, place, submit = (filled) => filled.submit()) {
   if (!packs.length) return null;
   return el("div", { class: "packs", role: "group", "aria-label": "Buy credits" }, packs.map(form));
+
+  /** @param {SubmitEvent} event */
+  function later(event) {
+    event.preventDefault();
+    if (event.currentTarget instanceof HTMLFormElement) submit(event.currentTarget);
+  }
 
   /** @param {Session["packs"][number]} pack */
   function form(pack) {
     const next = `${place.pathname}${place.search}${place.hash}`;
     return el(
       "form",
-      { method: "post", action: `/packs/${pack.credits}/checkout` },
+      {
+        method: "post",
+        action: `/packs/${pack.credits}/checkout`,
+        onsubmit: later,
+      },
       el("input", { type: "hidden", name: "csrf_token", value: csrfToken }),
       el("input", { type: "hidden", name: "next", value: next }),
       el("button", { type: "submit" }, packText(pack)),

@@ -2,6 +2,7 @@
 
 import { isAbort } from "../api.js";
 import { el, icon, iconButton, keepFocus } from "../elements.js";
+import { packButtons } from "../packs.js";
 import { newKey } from "../pending_runs.js";
 import { aboutSeconds } from "../progress.js";
 import { ACCEPTED_TYPES } from "../start_screen.js";
@@ -42,6 +43,8 @@ export class DraftView {
     /** @type {Quote | null} */
     this.quote = null;
     this.problem = "";
+    /** Whether the browser keeps the draft as it is, or the user knows that it does not. */
+    this.isKept = false;
     /** @type {Promise<Size> | null} */
     this.size = null;
     this.fileInput = this.#buildInput("Pictures of the batch", { accept: ACCEPTED_TYPES, multiple: true });
@@ -71,7 +74,7 @@ export class DraftView {
 
   /** Whether leaving the page would lose the chosen pictures. Those of guests are kept through the sign-up. */
   get #wouldBeLost() {
-    return this.uploading !== null || (!this.model.isGuest && this.pictures.length > 0);
+    return this.uploading !== null || (!this.model.isGuest && !this.isKept && this.pictures.length > 0);
   }
 
   /** Whether a new draft would lose one that is being uploaded. */
@@ -121,6 +124,7 @@ export class DraftView {
     this.key = newKey();
     this.quote = null;
     this.problem = "";
+    this.isKept = false;
     this.refresh();
     void this.#loadQuote();
   }
@@ -280,7 +284,14 @@ export class DraftView {
         `${cost.text}${time} Only what succeeds is charged. `,
         cost.isEnough ? null : el("a", { href: "/plans" }, "See the plans"),
       ),
-    ].filter((one) => one !== "");
+      cost.isEnough ? null : this.#buildPacks(),
+    ].filter((one) => one !== null && one !== "");
+  }
+
+  /** Buttons that buy credits, and come back to this draft. */
+  #buildPacks() {
+    const place = { pathname: "/app/", search: "", hash: "#batch" };
+    return packButtons(this.model.session, place, (form) => this.#leave(() => form.submit()));
   }
 
   async #loadQuote() {
@@ -310,10 +321,20 @@ export class DraftView {
    * @param {string} address
    */
   async leave(address) {
+    await this.#leave(() => window.location.assign(address));
+  }
+
+  /**
+   * Keeps the pictures and steps for the way back, then goes.
+   * @param {() => void} go
+   */
+  async #leave(go) {
     const pictures = this.pictures.map(({ file, name }) => ({ file, name }));
     const isKept = await keepDraft({ pictures, steps: this.list.steps });
     const question = "Your browser cannot keep the pictures: they would have to be chosen again. Go on?";
-    if (isKept || window.confirm(question)) window.location.assign(address);
+    if (!isKept && !window.confirm(question)) return;
+    this.isKept = true;
+    go();
   }
 
   progressText = el("p", { class: "stage-name", role: "status" });
