@@ -29,7 +29,7 @@ _QUICK_TIMEOUT_SECONDS = 4
 KEY_PREFIX = "bgeraser-"
 
 
-class Connection:
+class StripeConnection:
     """One Stripe account, by its secret key. `api_base`: another address, for the simulator."""
 
     def __init__(self, secret_key: str, api_base: str | None = None) -> None:

@@ -14,7 +14,7 @@ from billing.ledger.plans import PLANS, PlanName
 from billing.subscriptions import invoice_documents, parsing
 from billing.subscriptions.checkout_options import PLAIN, CheckoutOptions
 from billing.subscriptions.connection import (
-    Connection,
+    StripeConnection,
     all_of,
     errors,
     invalid_request,
@@ -83,7 +83,7 @@ class StripeGateway:
     """One Stripe account, by its secret key. `api_base`: another address, for the simulator."""
 
     def __init__(self, secret_key: str, api_base: str | None = None) -> None:
-        self._connection = Connection(secret_key, api_base)
+        self._connection = StripeConnection(secret_key, api_base)
         self._plan_by_price: dict[str, PlanName | None] = {}
 
     @property

@@ -8,7 +8,6 @@ from api.http.routes.get_and_head import add_get
 from api.payments import packs, plans
 from ml.catalogue import TOOLS
 from web.auth import visitor
-from web.plans import messages
 from web.rendering import pages, static_files
 from web.site import agents, code_samples, errors, reference
 
@@ -46,7 +45,7 @@ async def front_page(request: Request) -> Response:
         plans=plans.cached_offers(services),
         packs=packs.cached_offers(services),
         packs_page=packs.PAGE,
-        pack_months=messages.months(services.stripe.pack_months) if services.stripe is not None else "",
+        pack_months=services.stripe.pack_months if services.stripe is not None else 0,
         showcase=[(TOOLS[name], caption) for name, caption in SHOWCASE],
     )
 
