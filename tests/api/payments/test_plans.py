@@ -13,6 +13,7 @@ from api.payments import plans
 from billing.errors import StripeUnavailable, UnknownAccount
 from billing.ledger.plans import PlanName
 from billing.subscriptions import setup
+from billing.subscriptions.gateway import StripeGateway
 from billing.subscriptions.types import PriceFacts
 from tests.fakes.stripe.server import serving
 from tests.fakes.stripe.world import SECRET_KEY, World
@@ -199,6 +200,42 @@ class TestCommands:
         again = self.run(environment, *arguments)
         assert (again.returncode, again.stdout) == (0, "")
         assert "created" not in again.stderr
+
+    @pytest.mark.parametrize(
+        ("currency", "standard", "business", "pack", "units"),
+        [
+            ("jpy", "900", "4900", "500", [500, 900, 4_900]),
+            ("KWD", "2.500", "15", "5.000", [2_500, 5_000, 15_000]),
+            ("ugx", "35000", "190000", "20000", [2_000_000, 3_500_000, 19_000_000]),
+        ],
+    )
+    def test_stripe_setup_reads_prices_in_their_currency(
+        self,
+        environment: dict[str, str],
+        currency: str,
+        standard: str,
+        business: str,
+        pack: str,
+        units: list[int],
+    ) -> None:
+        prices = ("--standard", standard, "--business", business, "--pack", f"100:{pack}")
+        done = self.run(environment, "stripe-setup", *prices, "--currency", currency)
+        assert done.returncode == 0, done.stderr
+        gateway = StripeGateway(SECRET_KEY, environment["BGERASER_STRIPE_API_BASE"])
+        plan_prices, pack_prices = gateway.prices().values(), gateway.pack_prices().values()
+        found = [(each.unit_amount, each.currency) for each in plan_prices]
+        found += [(each.unit_amount, each.currency) for each in pack_prices]
+        assert sorted(found) == [(each, currency.lower()) for each in units]
+
+    @pytest.mark.parametrize(
+        ("currency", "pack"), [("jpy", "100:500.50"), ("kwd", "100:5.125"), ("isk", "100:900.50")]
+    )
+    def test_stripe_setup_refuses_what_stripe_cannot_charge(
+        self, environment: dict[str, str], currency: str, pack: str
+    ) -> None:
+        prices = ("--standard", "900", "--business", "4900", "--pack", pack)
+        refused = self.run(environment, "stripe-setup", *prices, "--currency", currency)
+        assert (refused.returncode, "cannot be charged by Stripe" in refused.stderr) == (1, True)
 
     def test_stripe_setup_sells_packs_and_leaves_them_without_the_option(
         self, environment: dict[str, str]
