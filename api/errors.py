@@ -159,6 +159,7 @@ ERROR_TABLE: dict[type[Exception], tuple[int, str]] = {
     InvalidApiKey: (401, "INVALID_API_KEY"),
     NotSignedIn: (401, "INVALID_API_KEY"),
     billing_errors.InsufficientCredits: (402, "INSUFFICIENT_CREDITS"),
+    billing_errors.BudgetSpent: (402, "INSUFFICIENT_CREDITS"),
     billing_errors.AddressUnverified: (402, "INSUFFICIENT_CREDITS"),
     Forbidden: (403, "FORBIDDEN"),
     billing_errors.AccountClosed: (403, "FORBIDDEN"),

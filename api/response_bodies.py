@@ -123,7 +123,7 @@ def error_fields(error: Exception, top_up_url: str | None = None) -> dict[str, A
     }
     if isinstance(error, billing_errors.InsufficientCredits):
         fields["renewsAt"] = timestamp_or_none(error.renews_at)
-        if top_up_url is not None:
+        if top_up_url is not None and not isinstance(error, billing_errors.BudgetSpent):
             fields["topUpUrl"] = top_up_url
     return fields
 
@@ -135,6 +135,13 @@ def parameter_at_fault(error: Exception) -> str | None:
 
 
 def _message(error: Exception) -> str:
+    if isinstance(error, billing_errors.BudgetSpent):
+        renews = "" if error.renews_at is None else f" It renews at {timestamp(error.renews_at)}."
+        credits = "1 credit" if error.limit == 1 else f"{error.limit:,} credits"
+        return (
+            f"This API key has reached its limit of {credits} a month.{renews}"
+            " The account's owner can raise it on the dashboard."
+        )
     for kind, message in _MESSAGES.items():
         if isinstance(error, kind):
             return message

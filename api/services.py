@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from api.auth.authenticator import Authenticator
 from api.auth.former_accounts import FormerAddresses
+from api.calls.admission import TEST_CALLS_PER_MINUTE
 from api.calls.call_log import CallLog
 from api.calls.in_flight import RunningWork
 from api.calls.unbilled_admission import UnbilledAdmission
@@ -46,6 +47,7 @@ class Services:
     shutdown_seconds: float = 25.0  # time for running calls after a shutdown request
     retention: timedelta = timedelta(hours=24)
     account_storage_bytes: int = 2 * 1024**3
+    test_calls_per_minute: int = TEST_CALLS_PER_MINUTE  # of each account's test keys together
     clock: Callable[[], datetime] = utc_now
     stripe: StripeAccess | None = None  # None: plans cannot be bought
     #: This process's unique name in the leases of its holds.
@@ -76,6 +78,10 @@ class Services:
         """The storage quota of the account that all guests share."""
         return 4 * self.account_storage_bytes
 
+    def test_rate_of(self, is_test: bool) -> int | None:
+        """Calls a minute of a test key; None for what a live key or the editor asks for."""
+        return self.test_calls_per_minute if is_test else None
+
     def _observe_and_trace(self, kind: str, seconds: float) -> None:
         assert self.tracer is not None
         self.metrics.observe_transaction(kind, seconds)
@@ -99,7 +105,7 @@ class Services:
                 settings.signing_secret, previous.get_secret_value() if previous is not None else None
             ),
             backend=backend,
-            authenticator=Authenticator(database),
+            authenticator=Authenticator(database, settings.test_calls_per_minute),
             trials=Trials(tuple(each for each in secrets_ if each)),
             former=FormerAddresses(tuple(each for each in secrets_ if each)),
             public_url=settings.public_url.rstrip("/") if settings.public_url else None,
@@ -108,6 +114,7 @@ class Services:
             shutdown_seconds=settings.shutdown_seconds,
             retention=timedelta(hours=settings.retention_hours),
             account_storage_bytes=settings.account_storage_mb * 1024**2,
+            test_calls_per_minute=settings.test_calls_per_minute,
             clock=clock,
             engine_policy=EnginePolicy.WHILE_NEEDED if settings.run_jobs else EnginePolicy.NEVER,
             stripe=StripeAccess.of(settings),

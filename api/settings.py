@@ -98,6 +98,9 @@ class Settings(BaseSettings):
     worker_memory_mb: int = Field(
         4096, ge=512, description="Memory limit of a worker in MiB; it is replaced beyond it."
     )
+    test_calls_per_minute: int = Field(
+        20, ge=1, description="Calls a minute of each account's test keys (bge_test_...) together."
+    )
     queue_size: int = Field(256, ge=1, description="Maximum number of queued calls.")
     body_memory_mb: int = Field(1024, ge=128, description="Memory for request bodies in flight, in MiB.")
     batch_upload_mb: int = Field(

@@ -2,6 +2,7 @@
 
 BillingError
 ├── InsufficientCredits     nothing left to hold
+│   ├── BudgetSpent         the API key's limit for this month is reached
 │   └── AddressUnverified   the e-mail address was not confirmed, so no credit can be spent
 ├── AccountClosed           the account was closed
 ├── AccountExists           the e-mail address is taken
@@ -33,6 +34,14 @@ class InsufficientCredits(BillingError):
     def __init__(self, message: str, renews_at: datetime | None = None) -> None:
         super().__init__(message)
         self.renews_at = renews_at
+
+
+class BudgetSpent(InsufficientCredits):
+    """The holds of an API key have reached its limit of credits a month; more credits would not help."""
+
+    def __init__(self, limit: int, renews_at: datetime) -> None:
+        super().__init__(f"the limit of {limit} credits a month is reached", renews_at)
+        self.limit = limit
 
 
 class AddressUnverified(InsufficientCredits):

@@ -33,6 +33,11 @@ class Delivery:
     opaque_format: str | None = None
     #: Deliver a ZIP of `color.jpg` and `alpha.png` instead of one picture.
     archive: bool = False
+    #: Neither the source that the tool gets nor the result has a longer side than this, in pixels. The
+    #: parameters keep meaning the whole source. None: no such limit.
+    max_side: int | None = None
+    #: A text that is drawn all over the result. None: none.
+    mark: str | None = None
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ class FileField:
     name: str
     description: str
     id_field: str | None = None
+    is_sized_as_source: bool = False  # refused unless it has the source's size
 
 
 @dataclass(frozen=True)

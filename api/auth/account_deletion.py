@@ -20,6 +20,7 @@ def delete_account(session: Session, former: FormerAddresses, account_id: str, *
     account = accounts.lock(session, account_id)
     for key in api_keys.listed(session, account_id):
         api_keys.revoke(session, account_id, key.id, now)
+    api_keys.forget_uses(session, account_id)
     sessions.end_all(session, account_id)
     tokens.withdraw(session, account_id)
     for table in (Password, Identity):

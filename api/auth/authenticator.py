@@ -9,21 +9,26 @@ from datetime import datetime
 from cachetools import LRUCache
 from sqlmodel import Session
 
-from api.auth import api_keys
+from api.auth import api_keys, key_settings
+from api.auth.models import ApiKey
 from api.calls import admission
 from api.calls.account_status import AccountStatus
+from api.calls.types import priority_of
 from api.db.database import Database
-from api.errors import InvalidApiKey, RateLimited, ServiceUnavailable
+from api.errors import Forbidden, InvalidApiKey, RateLimited, ServiceUnavailable
 from api.networks import network_of
 from api.rate_limit import MemoryRates
 from billing.ledger import accounts, ledger
 from billing.ledger.models import Account
 from billing.ledger.plans import PlanName
+from ml.backend import Priority
 
 #: Invalid keys accepted from one address: the rate, refilled evenly, and the burst.
 _INVALID_KEYS_PER_MINUTE = 30
 #: The limit of remembered addresses, and of remembered valid keys, so that a flood cannot fill the memory.
 CACHE_SIZE = 10_000
+#: No header and no JSON text of a caller has it at the beginning of a key.
+_TEST_SCOPE = "\x1ftest:"
 _log = logging.getLogger(__name__)
 
 
@@ -35,6 +40,26 @@ class Caller:
     key_id: str
     plan: PlanName
     account_status: AccountStatus
+    #: The names of the tools that the key may use; None: all.
+    tools: frozenset[str] | None = None
+    #: Where its calls count; None for a test key.
+    budget_id: str | None = None
+    is_test: bool = False
+
+    def require_tool(self, name: str) -> None:
+        """Raises Forbidden if the key may not use the tool."""
+        if self.tools is not None and name not in self.tools:
+            allowed = ", ".join(sorted(self.tools))
+            raise Forbidden(f"This API key may not use {name}. It may use: {allowed}.")
+
+    def scoped(self, idempotency_key: str | None) -> str | None:
+        """The caller's idempotency key, apart from those of live calls for a test key."""
+        return _TEST_SCOPE + idempotency_key if self.is_test and idempotency_key else idempotency_key
+
+    @property
+    def priority(self) -> Priority:
+        """The queue priority of its calls: those of a test key are never before anybody's billed ones."""
+        return Priority.GUEST if self.is_test else priority_of(self.plan)
 
 
 class Authenticator:
@@ -47,8 +72,11 @@ class Authenticator:
     well-formed guesses occupies a single reading thread.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, test_calls_per_minute: int = admission.TEST_CALLS_PER_MINUTE
+    ) -> None:
         self._database = database
+        self._test_calls_per_minute = test_calls_per_minute
         self._invalid_by_address = MemoryRates(CACHE_SIZE)
         self._valid_keys: LRUCache[str, None] = LRUCache(CACHE_SIZE)
         self._limited_lookups = asyncio.Semaphore(1)
@@ -59,7 +87,7 @@ class Authenticator:
     ) -> Caller:
         """The caller behind both headers. Raises InvalidApiKey, RateLimited, ServiceUnavailable."""
         plain = key_in(authorization, x_api_key)
-        address = network_of(address)
+        used_from, address = address, network_of(address)
         if not api_keys.is_well_formed(plain):
             refusal = self._refusal(address, now)
             self._count_invalid(address, now)
@@ -75,17 +103,25 @@ class Authenticator:
             self._count_invalid(address, now)
             raise (refusal if is_limited else error) from None
         self._valid_keys[fingerprint] = None
-        if api_keys.touch_is_due(key, now) and key.id not in self._touches:
-            self._touches[key.id] = asyncio.create_task(self._touch(key.id, now))
-        status = await self._account_status(account, now)
-        return Caller(account.id, key.id, PlanName(account.plan), status)
+        if key.id not in self._touches and api_keys.touch_is_due(key, used_from, now):
+            self._touches[key.id] = asyncio.create_task(self._touch(key.id, used_from, now))
+        status = await self._account_status(account, key, now)
+        return Caller(
+            account.id,
+            key.id,
+            PlanName(account.plan),
+            status,
+            tools=key_settings.tools_of(key),
+            budget_id=api_keys.budget_id_of(key),
+            is_test=key.is_test,
+        )
 
     async def close(self) -> None:
         """Wait for pending writes; call it before the database is closed."""
         await asyncio.gather(*self._touches.values())
 
-    async def _account_status(self, account: Account, now: datetime) -> AccountStatus:
-        rate = admission.rate_of(account, now)
+    async def _account_status(self, account: Account, key: ApiKey, now: datetime) -> AccountStatus:
+        rate = admission.rate_of(account, now, self._test_calls_per_minute if key.is_test else None)
         if account.verified_at is None or (
             account.period_ends_at is not None and account.period_ends_at > now
         ):
@@ -98,10 +134,10 @@ class Authenticator:
 
         return AccountStatus(rate, await self._database.run(grant_new_period))
 
-    async def _touch(self, key_id: str, now: datetime) -> None:
+    async def _touch(self, key_id: str, address: str, now: datetime) -> None:
         # Runs in a separate task and transaction, so that calls do not wait for it.
         try:
-            await self._database.run(lambda session: api_keys.touch(session, key_id, now))
+            await self._database.run(lambda session: api_keys.touch(session, key_id, address, now))
         except ServiceUnavailable:
             _log.warning("the last use of %s could not be recorded", key_id)
         finally:

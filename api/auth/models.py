@@ -3,7 +3,8 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, UniqueConstraint
+from sqlalchemy import Boolean, CheckConstraint, Column, String, UniqueConstraint, text
+from sqlalchemy import false as sa_false
 from sqlmodel import Field, SQLModel
 
 from billing.timestamps import UtcDateTime
@@ -21,8 +22,21 @@ class ApiKey(SQLModel, table=True):
     sha256: str = Field(unique=True)  # hex, of the whole key
     created_at: datetime = Field(sa_type=UtcDateTime)
     last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # set by rotation: end of grace
+    #: From where it was used then.
+    last_used_address: str | None = Field(default=None)
+    #: When it stops working: as chosen, or earlier because it was replaced.
+    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    #: The expiry that the account's owner chose, which a key that replaces this one keeps.
+    chosen_expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    #: When another key replaced it. It works until the end of the grace period.
+    replaced_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    #: The id of the first one of the keys that replaced each other; of a live key, its budget too.
+    family_id: str = Field(default="", sa_column=Column(String, nullable=False, server_default=text("''")))
+    #: A sandbox key: its calls cost nothing, and their results are small and marked.
+    is_test: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=sa_false()))
+    #: Names of tools with commas between them; null: all.
+    allowed_tools: str | None = Field(default=None)
 
 
 class BrowserSession(SQLModel, table=True):

@@ -77,6 +77,9 @@ class BatchRequest:
     idempotency_key: str | None = None
     #: Where the batch's end is announced.
     callback_url: str | None = None
+    #: See `CallRequest`.
+    budget_id: str | None = None
+    is_test: bool = False
 
     def fingerprint(self, hashes: Mapping[int, str]) -> str:
         """As `CallRequest.fingerprint`: equal for identical requests. `hashes` of files by their position."""
@@ -84,6 +87,7 @@ class BatchRequest:
             "batch": steps.to_json(self.steps).decode(),
             "retention": self.retention.total_seconds(),
             "callback_url": self.callback_url,
+            **({"test": True} if self.is_test else {}),
             "sources": [
                 (
                     source.name,
@@ -162,7 +166,13 @@ class _Accepting:
         account = accounts.lock(session, self.request.account_id)
         ledger.refresh(session, account, self.now)
         try:
-            ledger.require_credit(account)
+            admission.require_credit(
+                session,
+                account,
+                self.now,
+                budget_id=self.request.budget_id,
+                is_test=self.request.is_test,
+            )
         except InsufficientCredits as error:
             return Refused(error, rate, account.available)
         unfinished = select(func.count()).where(
@@ -236,6 +246,7 @@ class _Accepting:
             fingerprint=self.fingerprint,
             now=self.now,
             rate_taken=rate_taken,
+            test_rate=self.services.test_rate_of(self.request.is_test),
         )
         if isinstance(outcome, Replayed) and self._is_void(session, outcome.answer):
             idempotency.forget(session, outcome.replay_id)
@@ -261,6 +272,7 @@ class _Accepting:
             id=self.batch_id,
             account_id=request.account_id,
             key_id=request.key_id,
+            is_test=request.is_test,
             request_id=request.request_id,
             base_url=request.base_url,
             callback_url=request.callback_url,

@@ -21,6 +21,7 @@ def describe(session: Session, batch: Batch) -> dict[str, Any]:
     return {
         "batchId": batch.id,
         "status": batch.status,
+        "isTest": batch.is_test,
         "steps": steps.tool_names(batch.steps),
         "counts": {"total": batch.item_count, **{status.value: numbers[status] for status in ItemStatus}},
         "retryable": retryable(session, batch.id),

@@ -3,7 +3,8 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, Column, Index, LargeBinary, Text, UniqueConstraint
+from sqlalchemy import Boolean, CheckConstraint, Column, Index, LargeBinary, Text, UniqueConstraint
+from sqlalchemy import false as sa_false
 from sqlmodel import Field, SQLModel
 
 from billing.timestamps import UtcDateTime
@@ -51,6 +52,8 @@ class Batch(SQLModel, table=True):
     id: str = Field(primary_key=True)  # batch_…
     account_id: str = Field(foreign_key="account.id")
     key_id: str | None = Field(default=None)
+    #: Asked for with a test key: it costs nothing, and its results are small and marked.
+    is_test: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=sa_false()))
     request_id: str
     base_url: str
     callback_url: str | None = Field(default=None, sa_column=Column(Text, nullable=True))

@@ -10,10 +10,12 @@ from datetime import datetime
 
 from sqlmodel import Session, col, func, or_, select
 
+from api.auth import api_keys
+from api.auth.models import ApiKey
 from api.batches import descriptions, steps, transitions
 from api.batches.models import Batch, BatchItem, BatchStatus, ItemStatus
 from api.batches.steps import StoredStep
-from api.calls import idempotency
+from api.calls import admission, idempotency
 from api.calls.idempotency import RetryKind
 from api.durable.tasks import Task, TaskQueue
 from api.images.models import Image
@@ -24,8 +26,8 @@ from api.jobs.transitions import PATIENCE as JOB_PATIENCE
 from api.services import Services
 from billing.errors import AddressUnverified, InsufficientCredits
 from billing.identifiers import new_id
-from billing.ledger import ledger
-from billing.ledger.models import Account
+from billing.ledger import budgets, ledger
+from billing.ledger.models import Account, Budget, BudgetMonth
 from billing.ledger.plans import PlanName
 
 KIND = "batch"
@@ -37,6 +39,8 @@ _JOBS_MIN = 8
 #: How long `advance` may be put off if nothing seems to have changed.
 ADVANCE_EVERY_SECONDS = 5.0
 _FETCHES = 8
+#: As many credits as a batch that costs nothing seems to have.
+_FREE_OF_CHARGE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -94,10 +98,11 @@ def advance(session: Session, services: Services, batch_id: str, activation: int
     ledger.refresh(session, account, now)
     room = jobs_at_once(services) - counts[ItemStatus.RUNNING]
     started = _start_jobs(session, services, batch, account, room, now)
-    if account.available < 1 and not started and not counts[ItemStatus.RUNNING]:
+    credits = _credits_of(session, batch, account, now)
+    if credits < 1 and not started and not counts[ItemStatus.RUNNING]:
         transitions.block(batch)
         return _OVER
-    fetches = _next_fetches(session, services, batch) if account.available > 0 else ()
+    fetches = _next_fetches(session, services, batch) if credits > 0 else ()
     return Advanced(False, account.id, plan, fetches)
 
 
@@ -120,7 +125,7 @@ def unblock(session: Session, services: Services, batch_id: str) -> bool:
         return False
     now = services.clock()
     ledger.refresh(session, account, now)
-    if account.available < 1:
+    if _credits_of(session, batch, account, now) < 1:
         return False
     transitions.activate(batch, now)
     enqueue(session, services, batch)
@@ -132,15 +137,27 @@ def jobs_at_once(services: Services) -> int:
     return min(_JOBS_MAX, max(_JOBS_MIN, 4 * services.backend.worker_count))
 
 
+def _credits_of(session: Session, batch: Batch, account: Account, now: datetime) -> int:
+    """How many credits the batch could still hold: those of its account, within the limit of its key."""
+    if batch.is_test:
+        return _FREE_OF_CHARGE
+    budget_id = api_keys.budget_id_of_id(session, batch.key_id)
+    limit = None if budget_id is None else budgets.limit_of(session, budget_id)
+    if budget_id is None or limit is None:
+        return account.available
+    return min(account.available, limit - budgets.used(session, budget_id, now))
+
+
 def _start_jobs(
     session: Session, services: Services, batch: Batch, account: Account, room: int, now: datetime
 ) -> int:
     listed: list[StoredStep] = []
     started = 0
-    for item in _next_items(session, batch, account.available, room):
+    budget_id = api_keys.budget_id_of_id(session, batch.key_id)
+    for item in _next_items(session, batch, _credits_of(session, batch, account, now), room):
         listed = listed or steps.from_json(batch.steps)
         try:
-            _start_job(session, services, batch, item, listed[item.steps_done], account, now)
+            _start_job(session, services, batch, item, listed[item.steps_done], account, budget_id, now)
         except (InsufficientCredits, AddressUnverified):
             break
         started += 1
@@ -185,16 +202,19 @@ def _start_job(
     item: BatchItem,
     step: StoredStep,
     account: Account,
+    budget_id: str | None,
     now: datetime,
 ) -> None:
     request_id = new_id("req")
-    held = ledger.hold(
+    held = admission.hold(
         session,
         account,
-        reference=f"request:{request_id}",
+        request_id=request_id,
         lease_owner=ledger.WAITING,
         lease_seconds=JOB_PATIENCE.total_seconds(),
         now=now,
+        budget_id=budget_id,
+        is_test=batch.is_test,
     )
     job_id = new_id("job")
     replay_id = idempotency.begin(
@@ -214,6 +234,7 @@ def _start_job(
             id=job_id,
             account_id=account.id,
             key_id=batch.key_id,
+            is_test=batch.is_test,
             request_id=request_id,
             tool=step.tool,
             params=step.params,
@@ -233,7 +254,7 @@ def _start_job(
     item.status = ItemStatus.RUNNING
     item.job_id = job_id
     session.flush()
-    queue = runs.queue_of(PlanName(account.plan))
+    queue = runs.queue_of(PlanName(account.plan), is_test=batch.is_test)
     services.engine.enqueue(session, runs.KIND, Task(job_id, queue, account.id))
 
 
@@ -278,15 +299,24 @@ def _waiting_item(session: Session, batch_id: str, item_id: str) -> BatchItem | 
 
 
 def due(session: Session, now: datetime, limit: int) -> list[str]:
-    """Blocked batches whose account may have credits again."""
+    """Blocked batches that may have credits again: of their account, within the limit of their key."""
     period_began = col(Account.subscription_id).is_(None) & (col(Account.period_ends_at) <= now)
+    this_month = col(BudgetMonth.id) == col(Budget.id) + f":{budgets.month_of(now)}"
+    has_room = or_(
+        col(Budget.monthly_limit).is_(None),
+        func.coalesce(BudgetMonth.used, 0) < col(Budget.monthly_limit),
+    )
     statement = (
         select(Batch.id)
         .join(Account, col(Account.id) == col(Batch.account_id))
+        .join(ApiKey, col(ApiKey.id) == col(Batch.key_id), isouter=True)
+        .join(Budget, col(Budget.id) == col(ApiKey.family_id), isouter=True)
+        .join(BudgetMonth, this_month, isouter=True)
         .where(
             Batch.status == BatchStatus.BLOCKED,
             col(Account.closed_at).is_(None),
             or_(col(Account.available) > 0, period_began),
+            has_room,
         )
         .limit(limit)
     )

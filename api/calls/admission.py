@@ -24,15 +24,23 @@ from billing.errors import HoldSettled, InsufficientCredits, LeaseAlive, LeaseLo
 from billing.ledger import accounts, ledger
 from billing.ledger.models import Account, Hold, HoldStatus
 from billing.ledger.pipeline import pipelined
-from billing.ledger.plans import PLANS, Plan, PlanName
+from billing.ledger.plans import PLANS, PlanName
 
 LEASE_SECONDS = 30
 RENEW_EVERY_SECONDS = 10
+#: Of one account's test keys together: calls a minute, unless the settings say otherwise, and calls at once.
+TEST_CALLS_PER_MINUTE = 20
+TEST_CALLS_AT_ONCE = 2
 
 # Built once: building a statement takes longer than running it, and these run under the account's lock.
 _ACCOUNT: Table = Account.__table__  # type: ignore[attr-defined]
 _TAKE_RATE = (
     update(_ACCOUNT).where(_ACCOUNT.c.id == bindparam("account_id")).values(rate_full_at=bindparam("full_at"))
+)
+_TAKE_TEST_RATE = (
+    update(_ACCOUNT)
+    .where(_ACCOUNT.c.id == bindparam("account_id"))
+    .values(test_rate_full_at=bindparam("full_at"))
 )
 _ADD_IMAGE = insert(Image.__table__).inline()  # type: ignore[attr-defined]
 
@@ -91,22 +99,25 @@ def admit(
     now: datetime,
     random: bool = False,
     rate_taken: bool = False,
+    budget_id: str | None = None,
+    test_rate: int | None = None,
 ) -> AdmissionOutcome:
     """Check idempotency, rate, concurrency and credits of one call, in one transaction.
 
     `request_id` names the hold and must be new. `fingerprint` is the SHA-256 of tool, parameters and files.
     `random`: the same call answers differently each time. `rate_taken`: the call has taken its share of the
-    rate, joined a call that then failed, and is admitted again. Raises UnknownAccount, AccountClosed.
+    rate, joined a call that then failed, and is admitted again. `budget_id`: where the credit counts.
+    `test_rate`: calls a minute of a test key, whose call costs nothing; None for all other calls. Raises
+    UnknownAccount, AccountClosed.
     """
     account = accounts.lock(session, account_id)
     ledger.refresh(session, account, now)
-    plan = PLANS[PlanName(account.plan)]
     key = idempotency.retry_key(idempotency_key, fingerprint, random=random)
     found = idempotency.find(session, account_id, key)
 
-    state, within_rate = _take(session, account, plan, now, taken=rate_taken)
+    state, within_rate = _take(session, account, now, taken=rate_taken, test_rate=test_rate)
     if not within_rate:
-        return Refused(_rate_refusal(state), state, account.available)
+        return Refused(_rate_refusal(state, test_rate), state, account.available)
     if found is not None:
         outcome = _existing(session, *found, fingerprint, state, account.available, now)
         if outcome is not None:
@@ -114,17 +125,20 @@ def admit(
         # Calls that poll the old row notice, because the new row has another id.
         idempotency.forget(session, found[0].id)
 
-    busy = concurrency_refusal(session, account, now)
+    is_test = test_rate is not None
+    busy = concurrency_refusal(session, account, now, is_test=is_test)
     if busy is not None:
         return Refused(busy, state, account.available)
     try:
-        held = ledger.hold(
+        held = hold(
             session,
             account,
-            reference=f"request:{request_id}",
+            request_id=request_id,
             lease_owner=lease_owner,
             lease_seconds=LEASE_SECONDS,
             now=now,
+            budget_id=budget_id,
+            is_test=is_test,
         )
     except InsufficientCredits as error:
         return Refused(error, state, account.available)
@@ -134,8 +148,60 @@ def admit(
     return Admitted(account_id, held.id, replay_id, idempotency_key is not None, state, account.available)
 
 
-def concurrency_refusal(session: Session, account: Account, now: datetime) -> RateLimited | None:
+def hold(
+    session: Session,
+    account: Account,
+    *,
+    request_id: str,
+    lease_owner: str,
+    lease_seconds: float,
+    now: datetime,
+    budget_id: str | None,
+    is_test: bool,
+) -> Hold:
+    """The hold of a call's credit; that of a test key's call, which costs nothing, only keeps its lease.
+
+    Raises as `ledger.hold`.
+    """
+    reference = f"request:{request_id}"
+    if is_test:
+        return ledger.hold_nothing(
+            session,
+            account,
+            reference=reference,
+            lease_owner=lease_owner,
+            lease_seconds=lease_seconds,
+            now=now,
+        )
+    return ledger.hold(
+        session,
+        account,
+        reference=reference,
+        lease_owner=lease_owner,
+        lease_seconds=lease_seconds,
+        now=now,
+        budget_id=budget_id,
+    )
+
+
+def require_credit(
+    session: Session, account: Account, now: datetime, *, budget_id: str | None, is_test: bool
+) -> None:
+    """Raises as `hold` would. The account must be locked."""
+    if is_test:
+        ledger.require_verified(account)
+    else:
+        ledger.require_credit(session, account, now, budget_id=budget_id)
+
+
+def concurrency_refusal(
+    session: Session, account: Account, now: datetime, *, is_test: bool = False
+) -> RateLimited | None:
     """The refusal of one more call, if as many run as the plan allows. The account must be locked."""
+    if is_test:
+        if has_test_slot(session, account.id, now):
+            return None
+        return RateLimited(f"Test keys run {TEST_CALLS_AT_ONCE} calls at once; wait for one to finish.", 1)
     plan = PLANS[PlanName(account.plan)]
     is_full = not has_slot(session, account, plan.concurrent_calls, now)
     message = f"The {plan.title} plan runs {plan.concurrent_calls} calls at once; wait for one to finish."
@@ -148,15 +214,28 @@ def has_slot(session: Session, account: Account, limit: int, now: datetime) -> b
     return account.held < limit or _count_running(session, account.id, now) < limit
 
 
+def has_test_slot(session: Session, account_id: str, now: datetime) -> bool:
+    """Whether one more call of the account's test keys may run. The account must be locked."""
+    return _count_running(session, account_id, now, are_tests=True) < TEST_CALLS_AT_ONCE
+
+
 def admit_unbilled(
-    session: Session, *, account_id: str, idempotency_key: str, fingerprint: str, now: datetime
+    session: Session,
+    *,
+    account_id: str,
+    idempotency_key: str,
+    fingerprint: str,
+    now: datetime,
+    test_rate: int | None = None,
 ) -> Replayed | Refused | RateState:
     """Check idempotency and rate of a request that costs no credit; the rate's state if it is admitted.
 
     After the work, `record_unbilled` stores its answer. Raises as `accounts.lock`.
     """
     key = idempotency.RetryKind.KEYED + idempotency_key
-    return check_retry_and_rate(session, account_id=account_id, key=key, fingerprint=fingerprint, now=now)
+    return check_retry_and_rate(
+        session, account_id=account_id, key=key, fingerprint=fingerprint, now=now, test_rate=test_rate
+    )
 
 
 def check_retry_and_rate(
@@ -167,15 +246,16 @@ def check_retry_and_rate(
     fingerprint: str,
     now: datetime,
     rate_taken: bool = False,
+    test_rate: int | None = None,
 ) -> Replayed | Refused | RateState:
     """Check idempotency and rate of a request that is answered at once; the rate's state if it is new.
 
     `key`: see `idempotency.retry_key`. A void row of this key is forgotten. Raises as `accounts.lock`.
     """
     account = accounts.lock(session, account_id)
-    state, within_rate = _take(session, account, PLANS[PlanName(account.plan)], now, taken=rate_taken)
+    state, within_rate = _take(session, account, now, taken=rate_taken, test_rate=test_rate)
     if not within_rate:
-        return Refused(_rate_refusal(state), state, account.available)
+        return Refused(_rate_refusal(state, test_rate), state, account.available)
     found = idempotency.find(session, account_id, key)
     if found is None:
         return state
@@ -250,18 +330,18 @@ def refuse_key(
     return KeyState.REFUSED
 
 
-def rate_of(account: Account, now: datetime) -> RateState:
-    """The account's rate, without taking a call."""
-    limit = PLANS[PlanName(account.plan)].calls_per_minute
-    return rate_limit.state(account.rate_full_at, limit=limit, now=now)
+def rate_of(account: Account, now: datetime, test_rate: int | None = None) -> RateState:
+    """The account's rate, without taking a call. `test_rate`: see `admit`."""
+    full_at, limit = _rate(account, test_rate)
+    return rate_limit.state(full_at, limit=limit, now=now)
 
 
-def take_rate(session: Session, account_id: str, now: datetime) -> RateState:
+def take_rate(session: Session, account_id: str, now: datetime, test_rate: int | None = None) -> RateState:
     """Take one call of the rate, on a route that costs no credit. Raises RateLimited and as accounts.lock."""
     account = accounts.lock(session, account_id)
-    state, within_rate = _take(session, account, PLANS[PlanName(account.plan)], now, taken=False)
+    state, within_rate = _take(session, account, now, taken=False, test_rate=test_rate)
     if not within_rate:
-        raise _rate_refusal(state)
+        raise _rate_refusal(state, test_rate)
     return state
 
 
@@ -344,23 +424,34 @@ def _store(session: Session, admitted: Admitted, answer: Answer, now: datetime) 
     )
 
 
+def _rate(account: Account, test_rate: int | None) -> tuple[datetime | None, int]:
+    """When the rate is full again, and its calls a minute."""
+    if test_rate is not None:
+        return account.test_rate_full_at, test_rate
+    return account.rate_full_at, PLANS[PlanName(account.plan)].calls_per_minute
+
+
 def _take(
-    session: Session, account: Account, plan: Plan, now: datetime, *, taken: bool
+    session: Session, account: Account, now: datetime, *, taken: bool, test_rate: int | None
 ) -> tuple[RateState, bool]:
-    limit = plan.calls_per_minute
+    current, limit = _rate(account, test_rate)
     if taken:
-        return rate_limit.state(account.rate_full_at, limit=limit, now=now), True
-    result = rate_limit.take(account.rate_full_at, limit=limit, now=now)
+        return rate_limit.state(current, limit=limit, now=now), True
+    result = rate_limit.take(current, limit=limit, now=now)
     if result is None:
-        return rate_limit.state(account.rate_full_at, limit=limit, now=now), False
+        return rate_limit.state(current, limit=limit, now=now), False
     full_at, state = result
-    session.execute(_TAKE_RATE, {"account_id": account.id, "full_at": full_at})
-    set_committed_value(account, "rate_full_at", full_at)
+    column, statement = (
+        ("rate_full_at", _TAKE_RATE) if test_rate is None else ("test_rate_full_at", _TAKE_TEST_RATE)
+    )
+    session.execute(statement, {"account_id": account.id, "full_at": full_at})
+    set_committed_value(account, column, full_at)
     return state, True
 
 
-def _rate_refusal(state: RateState) -> RateLimited:
-    message = f"The plan allows {state.limit} calls a minute; try again in {state.retry_after_seconds} s."
+def _rate_refusal(state: RateState, test_rate: int | None = None) -> RateLimited:
+    who = "The plan allows" if test_rate is None else "Test keys have"
+    message = f"{who} {state.limit} calls a minute; try again in {state.retry_after_seconds} s."
     return RateLimited(message, state.retry_after_seconds)
 
 
@@ -412,12 +503,16 @@ def _try_expire(session: Session, hold: Hold | None, now: datetime) -> bool:
     return True
 
 
-def _count_running(session: Session, account_id: str, now: datetime) -> int:
-    """Running calls. A hold whose lease has lapsed does not count, because its process died."""
+def _count_running(session: Session, account_id: str, now: datetime, *, are_tests: bool = False) -> int:
+    """Running calls: those that cost a credit, or those of test keys.
+
+    A hold whose lease has lapsed does not count, because its process died.
+    """
     statement = select(func.count()).where(
         col(Hold.account_id) == account_id,
         Hold.status == HoldStatus.OPEN,
         col(Hold.lease_until) > now,
         col(Hold.lease_owner) != ledger.WAITING,
+        col(Hold.amount) == 0 if are_tests else col(Hold.amount) > 0,
     )
     return session.exec(statement).one()

@@ -1,6 +1,8 @@
 """The work of an admitted call, and its settlement after a success or a failure."""
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -20,10 +22,17 @@ from api.services import Services
 from api.webhooks import outbox
 from billing.ledger import accounts
 from billing.ledger.models import Account
-from ml.backend import ToolAnswer, ToolCall
+from ml.backend import Delivery, ToolAnswer, ToolCall
 from ml.errors import Cancelled
 
 CREDITS_PER_CALL = 1
+#: What a test key's result says about itself.
+TEST_MARK = "Test · bgeraser"
+TEST_SIDE = 512
+TEST_WARNING = (
+    f"This is a sandbox result: at most {TEST_SIDE} pixels a side, with a watermark. It cost nothing. Use a"
+    " live key (bge_live_…) for results at full size."
+)
 
 log = structlog.get_logger()
 
@@ -75,7 +84,7 @@ async def execute(
     finally:
         services.running.remove(call)
     call.succeeded(completed)
-    account_status = AccountStatus(admitted.rate, completed.credits_remaining, CREDITS_PER_CALL)
+    account_status = AccountStatus(admitted.rate, completed.credits_remaining, _price(request))
     return completed.result(admitted.replay_id, account_status, is_replay=False)
 
 
@@ -91,7 +100,8 @@ async def _work_and_charge(
     if not request.goes_on:
         await images.require_room(services, request.account_id)
     picture = await _work(services, request, call, on_progress)
-    if request.source_id is not None:
+    if _uses_artefacts(request):
+        assert request.source_id is not None
         await images.keep_announced_artefacts(services, request.source_id, request.tool, picture)
     image = await asyncio.to_thread(
         images.describe,
@@ -116,7 +126,7 @@ async def _work_and_charge(
                     image_id=image.id,
                     image_url=address.url,
                     url_expires_at=address.expires_at,
-                    credits_charged=CREDITS_PER_CALL,
+                    credits_charged=_price(request),
                     credits_remaining=credits_remaining,
                 )
             )
@@ -129,17 +139,20 @@ async def _work_and_charge(
             now=services.clock(),
             image=image.row(),
             build_body=build_body,
-            record=call_log.succeeded(request, CREDITS_PER_CALL, started_at, services.clock()),
+            record=call_log.succeeded(request, _price(request), started_at, services.clock()),
         )
         if settlement is not None:
             settlement.succeeded(session)
-        account = session.get_one(Account, request.account_id)
-        outbox.credit_spent(session, account, request.request_id, services.clock(), engine=services.engine)
+        if not request.is_test:
+            account = session.get_one(Account, request.account_id)
+            outbox.credit_spent(
+                session, account, request.request_id, services.clock(), engine=services.engine
+            )
         return CompletedCall(data, body, image.id, picture, data["creditsRemaining"])
 
     completed = await services.database.run(settle)
     services.metrics.count_call(request.tool.name, 200, request.priority)
-    services.metrics.count_credits(request.priority, CREDITS_PER_CALL)
+    services.metrics.count_credits(request.priority, _price(request))
     return completed
 
 
@@ -149,21 +162,38 @@ async def _work(
     if call.waiting == 0:
         raise Cancelled("The caller disconnected.")
     # Artefacts are not part of the request: whether one is stored does not make it another call.
-    artefacts = (
-        {}
-        if request.source_id is None
-        else await images.read_artefacts(services, request.source_id, request.tool)
-    )
+    artefacts: Mapping[str, bytes] = {}
+    if _uses_artefacts(request):
+        assert request.source_id is not None
+        artefacts = await images.read_artefacts(services, request.source_id, request.tool)
     tool_call = ToolCall(
         request.tool.name,
         request.params,
         {**request.files, **artefacts},
         request.priority,
         services.job_timeout_seconds if request.is_job else services.call_timeout_seconds,
-        delivery=request.delivery,
+        is_billed=not request.is_test,
+        delivery=_delivery_of(request),
         chaining=request.chaining,
     )
-    return await run_tool(services, tool_call, on_progress, call.submitted)
+    answer = await run_tool(services, tool_call, on_progress, call.submitted)
+    return replace(answer, warnings=(*answer.warnings, TEST_WARNING)) if request.is_test else answer
+
+
+def _price(request: CallRequest) -> int:
+    """In credits."""
+    return 0 if request.is_test else CREDITS_PER_CALL
+
+
+def _uses_artefacts(request: CallRequest) -> bool:
+    """Whether what was computed for a stored picture is used. A test key's call sees a smaller picture."""
+    return request.source_id is not None and not request.is_test
+
+
+def _delivery_of(request: CallRequest) -> Delivery | None:
+    if not request.is_test:
+        return request.delivery
+    return replace(request.delivery or Delivery(), max_side=TEST_SIDE, mark=TEST_MARK)
 
 
 async def _release(

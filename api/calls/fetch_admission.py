@@ -33,16 +33,19 @@ def admit(
     fingerprint: str,
     now: datetime,
     is_job: bool = False,
+    budget_id: str | None = None,
+    test_rate: int | None = None,
 ) -> MayFetch | Replayed | Refused:
     """Take a call of the rate, and check the key, concurrency and credits of a call whose files are missing.
 
     Without a key only the files tell whether the call would be joined or replayed, which costs nothing. If
     the account has a call like that, concurrency and credits are left to the admission of the call itself.
-    A job waits for its turn, so that concurrency does not refuse it.
+    A job waits for its turn, so that concurrency does not refuse it. `budget_id` and `test_rate`: see
+    `admission.admit`.
     Raises `RateLimited` and as `accounts.lock`.
     """
     if idempotency_key is None:
-        rate = admission.take_rate(session, account_id, now)
+        rate = admission.take_rate(session, account_id, now, test_rate)
     else:
         outcome = admission.admit_unbilled(
             session,
@@ -50,6 +53,7 @@ def admit(
             idempotency_key=idempotency_key,
             fingerprint=fingerprint,
             now=now,
+            test_rate=test_rate,
         )
         if not isinstance(outcome, RateState):
             return outcome
@@ -58,11 +62,12 @@ def admit(
     ledger.refresh(session, account, now)
     if idempotency_key is None and idempotency.has_keyless(session, account_id, now):
         return MayFetch(rate, account.available)
-    busy = None if is_job else admission.concurrency_refusal(session, account, now)
+    is_test = test_rate is not None
+    busy = None if is_job else admission.concurrency_refusal(session, account, now, is_test=is_test)
     if busy is not None:
         return Refused(busy, rate, account.available)
     try:
-        ledger.require_credit(account)
+        admission.require_credit(session, account, now, budget_id=budget_id, is_test=is_test)
     except InsufficientCredits as error:
         return Refused(error, rate, account.available)
     return MayFetch(rate, account.available)

@@ -75,6 +75,8 @@ async def admit_fetch(services: Services, request: CallRequest) -> AccountStatus
             fingerprint=fingerprint,
             now=services.clock(),
             is_job=request.is_job,
+            budget_id=request.budget_id,
+            test_rate=services.test_rate_of(request.is_test),
         )
 
     outcome = await services.database.run(admit)
@@ -153,6 +155,8 @@ async def _admit(
             now=services.clock(),
             random=request.is_random,
             rate_taken=rate_taken,
+            budget_id=request.budget_id,
+            test_rate=services.test_rate_of(request.is_test),
         )
 
     return await services.database.run(admit)

@@ -27,6 +27,10 @@ class CallRequest:
     idempotency_key: str | None = None
     #: The API key that sent it; None for the web editor.
     key_id: str | None = None
+    #: Where its credit counts; None for the web editor and for test keys.
+    budget_id: str | None = None
+    #: Sent with a test key: it costs nothing, and its result is small and marked.
+    is_test: bool = False
     #: The id of the stored image in `files["image"]`; None if the image came with the call.
     source_id: str | None = None
     #: The ids of all stored images in `files`, by the form name of the file. Only jobs need them.
@@ -77,6 +81,8 @@ class CallRequest:
             parts["job"] = True
         if self.callback_url is not None:
             parts["callback_url"] = self.callback_url
+        if self.is_test:
+            parts["test"] = True
         if self.delivery is not None:
             parts["delivery"] = asdict(self.delivery)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

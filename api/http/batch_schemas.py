@@ -17,6 +17,7 @@ class BatchCounts(Shape):
 class BatchData(Shape):
     batch_id: str
     status: str = Field(description="queued, running, paused, blocked, completed or cancelled.")
+    is_test: bool = Field(description="Asked for with a test key.")
     steps: list[str] = Field(description="The tools, in order.")
     counts: BatchCounts = Field(description="Images by status.")
     retryable: int = Field(description="The failed images that `retry` would run again.")

@@ -44,6 +44,7 @@ JOB_ACCEPTED = {"jobId": _JOB_ID, "status": "queued", "statusUrl": _JOB_URL}
 JOB_SUMMARY = {
     "jobId": _JOB_ID,
     "tool": "upscale",
+    "isTest": False,
     "status": "running",
     "statusUrl": _JOB_URL,
     "stage": "enlarging",
@@ -93,6 +94,7 @@ BATCH_FORM = {"archive": "@photos.zip", "tool": "bg-removal", "bg_color": "white
 BATCH = {
     "batchId": _BATCH_ID,
     "status": "running",
+    "isTest": False,
     "steps": ["bg-removal"],
     "counts": {"total": 500, "queued": 387, "running": 8, "succeeded": 104, "failed": 1, "cancelled": 0},
     "retryable": 1,
@@ -138,6 +140,13 @@ ACCOUNT = {
         "packCreditsExpireAt": "2027-06-22T12:00:00Z",
     },
     "limits": {"concurrentCalls": 2, "callsPerMinute": 20},
+    "key": {
+        "keyId": "key_2bC9",
+        "isTest": False,
+        "tools": ["bg-removal", "crop"],
+        "expiresAt": "2027-01-01T00:00:00Z",
+        "monthlyLimit": {"credits": 100, "used": 12, "renewsAt": "2026-12-01T00:00:00Z"},
+    },
 }
 USAGE = [
     {"day": "2026-11-22", "tool": "bg-removal", "keyId": "key_2bC9", "calls": 12, "credits": 11},

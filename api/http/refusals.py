@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect
 
 from api.auth.authenticator import Caller
 from api.calls import call_log
-from api.calls.types import CallFailed, priority_of
+from api.calls.types import CallFailed
 from api.http import responses
 from api.services import Services
 from ml.tool import Tool
@@ -32,5 +32,5 @@ def logged(request: Request, services: Services, caller: Caller, tool: Tool) -> 
             started_at=started_at,
             now=services.clock(),
         )
-        services.call_log.enqueue(record, priority_of(caller.plan))
+        services.call_log.enqueue(record, caller.priority)
         raise

@@ -82,6 +82,7 @@ class JobAcceptedSuccess(Success):
 class JobSummary(Shape):
     job_id: str
     tool: str
+    is_test: bool = Field(description="Asked for with a test key.")
     status: str = Field(description="queued, running, succeeded, failed or cancelled.")
     status_url: str
     stage: str | None = Field(description="What a running job does at the moment.")
@@ -236,11 +237,26 @@ class PlanLimits(Shape):
     calls_per_minute: int
 
 
+class KeyLimit(Shape):
+    credits: int = Field(description="The most that the key may use in a calendar month, in UTC.")
+    used: int = Field(description="Of this month, with the keys that it replaced; held ones too.")
+    renews_at: str = Field(description="When the next month begins.")
+
+
+class KeyData(Shape):
+    key_id: str
+    is_test: bool = Field(description="A sandbox key: its calls cost nothing, its results are marked.")
+    tools: list[str] | None = Field(description="The tools that it may use; null: all.")
+    expires_at: str | None
+    monthly_limit: KeyLimit | None = Field(description="null: no limit of its own.")
+
+
 class AccountData(Shape):
     email: str
     plan: str
     credits: Credits
     limits: PlanLimits
+    key: KeyData = Field(description="The key of this request.")
 
 
 class AccountSuccess(Success):

@@ -40,17 +40,19 @@ async def store(
     build_body: Callable[[NewImage], bytes],
     url: str | None = None,
     rate_taken: RateState | None = None,
+    test_rate: int | None = None,
 ) -> UploadResult:
     """Store an upload and answer with `build_body`, or repeat the answer of the same key and file.
 
-    `url` is where `content` was fetched from, and `rate_taken` the outcome of `admit_fetch`. Raises as
-    `store_upload`, and `CallFailed` with `IdempotencyMismatch`, `IdempotencyInProgress` or `RateLimited`.
+    `url` is where `content` was fetched from, and `rate_taken` the outcome of `admit_fetch`. `test_rate`: see
+    `admission.admit`. Raises as `store_upload`, and `CallFailed` with `IdempotencyMismatch`,
+    `IdempotencyInProgress` or `RateLimited`.
     """
     if idempotency_key is None:
-        image, rate = await store_upload(services, account_id, content, rate_taken)
+        image, rate = await store_upload(services, account_id, content, rate_taken, test_rate)
         return UploadResult(build_body(image), rate, is_replay=False)
     fingerprint = await asyncio.to_thread(_fingerprint, content if url is None else url)
-    outcome = rate_taken or await _admit(services, account_id, idempotency_key, fingerprint)
+    outcome = rate_taken or await _admit(services, account_id, idempotency_key, fingerprint, test_rate)
     if isinstance(outcome, UploadResult):
         return outcome
     image, content = await clean_upload(services, account_id, content)
@@ -78,7 +80,12 @@ async def store(
 
 
 async def admit_fetch(
-    services: Services, account_id: str, url: str, *, idempotency_key: str | None
+    services: Services,
+    account_id: str,
+    url: str,
+    *,
+    idempotency_key: str | None,
+    test_rate: int | None = None,
 ) -> RateState | UploadResult:
     """Take a call of the rate before `url` is fetched; or the answer of the same key and URL.
 
@@ -86,13 +93,13 @@ async def admit_fetch(
     """
     if idempotency_key is None:
         return await services.database.run(
-            lambda session: admission.take_rate(session, account_id, services.clock())
+            lambda session: admission.take_rate(session, account_id, services.clock(), test_rate)
         )
-    return await _admit(services, account_id, idempotency_key, _fingerprint(url))
+    return await _admit(services, account_id, idempotency_key, _fingerprint(url), test_rate)
 
 
 async def _admit(
-    services: Services, account_id: str, idempotency_key: str, fingerprint: str
+    services: Services, account_id: str, idempotency_key: str, fingerprint: str, test_rate: int | None
 ) -> RateState | UploadResult:
     outcome = await services.database.run(
         lambda session: admission.admit_unbilled(
@@ -101,6 +108,7 @@ async def _admit(
             idempotency_key=idempotency_key,
             fingerprint=fingerprint,
             now=services.clock(),
+            test_rate=test_rate,
         )
     )
     if isinstance(outcome, Refused):
@@ -111,7 +119,11 @@ async def _admit(
 
 
 async def store_upload(
-    services: Services, account_id: str, content: bytes, rate_taken: RateState | None = None
+    services: Services,
+    account_id: str,
+    content: bytes,
+    rate_taken: RateState | None = None,
+    test_rate: int | None = None,
 ) -> tuple[NewImage, RateState]:
     """Store an uploaded image without its metadata; takes one call of the rate unless that was done.
 
@@ -122,9 +134,9 @@ async def store_upload(
     def record(session: Session) -> RateState:
         # The account is locked, so that two uploads cannot share the last room.
         if rate_taken is None:
-            rate = admission.take_rate(session, account_id, services.clock())
+            rate = admission.take_rate(session, account_id, services.clock(), test_rate)
         else:
-            rate = admission.rate_of(accounts.lock(session, account_id), services.clock())
+            rate = admission.rate_of(accounts.lock(session, account_id), services.clock(), test_rate)
         images.check_room(session, services, account_id, image.size_bytes)
         session.add(image.row())
         return rate

@@ -110,6 +110,7 @@ class _Accepting:
             fingerprint=self.fingerprint,
             now=now,
             rate_taken=request.rate_taken,
+            test_rate=self.services.test_rate_of(request.is_test),
         )
         if not isinstance(rate, RateState):
             return rate
@@ -117,13 +118,15 @@ class _Accepting:
         ledger.refresh(session, account, now)
         job_id = new_id("job")
         try:
-            held = ledger.hold(
+            held = admission.hold(
                 session,
                 account,
-                reference=f"request:{request.request_id}",
+                request_id=request.request_id,
                 lease_owner=ledger.WAITING,
                 lease_seconds=PATIENCE.total_seconds(),
                 now=now,
+                budget_id=request.budget_id,
+                is_test=request.is_test,
             )
         except InsufficientCredits as error:
             return Refused(error, rate, account.available)
@@ -133,7 +136,7 @@ class _Accepting:
         job = self._job(session, job_id, held.id, key, recorded)
         session.add(job)
         session.flush()
-        queue = queue_of(PlanName(account.plan))
+        queue = queue_of(PlanName(account.plan), is_test=request.is_test)
         self.services.engine.enqueue(session, KIND, Task(job_id, queue, request.account_id))
         return Accepted(self._body(job_id), job.answer_id, rate, account.available)
 
@@ -159,6 +162,7 @@ class _Accepting:
             id=job_id,
             account_id=request.account_id,
             key_id=request.key_id,
+            is_test=request.is_test,
             request_id=request.request_id,
             tool=request.tool.name,
             params=self.params,
@@ -176,6 +180,8 @@ class _Accepting:
 
     def _expected_seconds(self, session: Session, recorded: Inputs) -> float | None:
         """As measured on this server; None if it is not known yet, or the picture's size is not."""
+        if self.request.is_test:
+            return None  # A smaller picture is worked on.
         source = session.get(Image, recorded.files["image"])
         if source is None or source.width is None or source.height is None:
             return None

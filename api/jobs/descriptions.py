@@ -25,6 +25,7 @@ def summarize(job: Job) -> dict[str, Any]:
     return {
         "jobId": job.id,
         "tool": job.tool,
+        "isTest": job.is_test,
         "status": job.status,
         "statusUrl": status_url(job.base_url, job.id),
         "stage": job.stage,

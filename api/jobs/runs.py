@@ -28,12 +28,12 @@ from billing.errors import AccountClosed, LeaseLost
 from billing.ledger import ledger
 from billing.ledger.models import Account, Hold
 from billing.ledger.plans import PLANS, PlanName
-from ml.backend import Chaining, Progress
+from ml.backend import Chaining, Priority, Progress
 from ml.catalogue import TOOLS
 from ml.errors import OutOfMemory, TimedOut, WorkerLost
 
 KIND = "job"
-_PAID_QUEUE, _FREE_QUEUE = "jobs-paid", "jobs-free"
+_PAID_QUEUE, _FREE_QUEUE, _TEST_QUEUE = "jobs-paid", "jobs-free", "jobs-test"
 
 _PROGRESS_EVERY_SECONDS = 1.0
 _SLOT_POLL_SECONDS = 0.5
@@ -73,7 +73,10 @@ class _Claimed:
     plan: PlanName
 
 
-def queue_of(plan: PlanName) -> str:
+def queue_of(plan: PlanName, *, is_test: bool) -> str:
+    """Jobs of test keys have a queue of their own, so that none of them is before anybody's billed job."""
+    if is_test:
+        return _TEST_QUEUE
     return _PAID_QUEUE if PLANS[plan].paid else _FREE_QUEUE
 
 
@@ -90,6 +93,7 @@ def register(services: Services) -> None:
             _PAID_QUEUE, concurrency=claims, partition_concurrency=workers + 1, poll_seconds=_POLL_SECONDS
         ),
         TaskQueue(_FREE_QUEUE, concurrency=claims, partition_concurrency=1, poll_seconds=_POLL_SECONDS),
+        TaskQueue(_TEST_QUEUE, concurrency=claims, partition_concurrency=1, poll_seconds=_POLL_SECONDS),
     )
 
 
@@ -97,15 +101,15 @@ def unfinished(session: Session, after: str, limit: int) -> list[Task]:
     """See `TaskKind`."""
     open_statuses = (JobStatus.QUEUED.value, JobStatus.RUNNING.value)
     statement = (
-        select(Job.id, Job.account_id, Account.plan)
+        select(Job.id, Job.account_id, Account.plan, Job.is_test)
         .join(Account, col(Account.id) == col(Job.account_id))
         .where(col(Job.status).in_(open_statuses), col(Job.id) > after)
         .order_by(col(Job.id))
         .limit(limit)
     )
     return [
-        Task(job_id, queue_of(PlanName(plan)), account_id)
-        for job_id, account_id, plan in session.exec(statement)
+        Task(job_id, queue_of(PlanName(plan), is_test=is_test), account_id)
+        for job_id, account_id, plan, is_test in session.exec(statement)
     ]
 
 
@@ -115,7 +119,7 @@ class JobRunner:
     def __init__(self, services: Services) -> None:
         self._services = services
         workers = max(1, services.backend.worker_count)
-        self._turns = {queue: asyncio.Semaphore(workers) for queue in (_PAID_QUEUE, _FREE_QUEUE)}
+        self._turns = {queue: asyncio.Semaphore(workers) for queue in (_PAID_QUEUE, _FREE_QUEUE, _TEST_QUEUE)}
 
     async def run(self, job_id: str) -> None:
         """Return when the job has ended, by this run or another one. Cancelling this leaves it unfinished."""
@@ -133,10 +137,10 @@ class JobRunner:
 
     async def _try(self, job_id: str) -> _Ended | _Pause:
         services = self._services
-        plan = await services.database.read(lambda session: _plan_if_unfinished(session, job_id))
-        if plan is None:
+        queue = await services.database.read(lambda session: _queue_if_unfinished(session, job_id))
+        if queue is None:
             return _Ended()
-        async with self._turns[queue_of(plan)]:
+        async with self._turns[queue]:
             if services.engine.is_stopping:
                 return _Pause(_PAUSE_SECONDS_MAX)
             outcome = await services.database.run(lambda session: _claim(session, services, job_id))
@@ -305,14 +309,14 @@ class _ProgressReporter:
         )
 
 
-def _plan_if_unfinished(session: Session, job_id: str) -> PlanName | None:
+def _queue_if_unfinished(session: Session, job_id: str) -> str | None:
     statement = (
-        select(Account.plan)
+        select(Account.plan, Job.is_test)
         .join(Job, col(Job.account_id) == col(Account.id))
         .where(Job.id == job_id, col(Job.finished_at).is_(None))
     )
-    plan = session.exec(statement).first()
-    return None if plan is None else PlanName(plan)
+    found = session.exec(statement).first()
+    return None if found is None else queue_of(PlanName(found[0]), is_test=found[1])
 
 
 def _claim(session: Session, services: Services, job_id: str) -> _Claimed | _Ended | _Pause:
@@ -338,7 +342,13 @@ def _claim(session: Session, services: Services, job_id: str) -> _Claimed | _End
         transitions.fail_and_release(session, job, error, now, engine=services.engine)
         return _Ended()
     plan = PlanName(account.plan)
-    if not admission.has_slot(session, account, max(1, PLANS[plan].concurrent_calls - 1), now):
+    jobs_at_once = max(1, PLANS[plan].concurrent_calls - 1)
+    has_slot = (
+        admission.has_test_slot(session, account.id, now)
+        if job.is_test
+        else admission.has_slot(session, account, jobs_at_once, now)
+    )
+    if not has_slot:
         return _Pause(_SLOT_POLL_SECONDS)
     lease_until = now + timedelta(seconds=LEASE_SECONDS)
     if not ledger.take_up(
@@ -346,9 +356,8 @@ def _claim(session: Session, services: Services, job_id: str) -> _Claimed | _End
     ):
         return _Pause(_SLOT_POLL_SECONDS)
     transitions.start(job, now)
-    admitted = Admitted(
-        job.account_id, job.hold_id, job.replay_id, True, admission.rate_of(account, now), account.available
-    )
+    rate = admission.rate_of(account, now, services.test_rate_of(job.is_test))
+    admitted = Admitted(job.account_id, job.hold_id, job.replay_id, True, rate, account.available)
     session.flush()
     return _Claimed(Job(**job.model_dump()), admitted, plan)
 
@@ -369,13 +378,14 @@ async def _request_of(services: Services, claimed: _Claimed) -> CallRequest:
     return CallRequest(
         request_id=job.request_id,
         account_id=job.account_id,
-        priority=priority_of(claimed.plan),
+        priority=_priority_of(claimed),
         tool=tool,
         params=params,
         files=files,
         base_url=job.base_url,
         idempotency_key=job.id,
         key_id=job.key_id,
+        is_test=job.is_test,
         source_id=recorded.source_id,
         id_fields=recorded.id_fields,
         is_job=True,
@@ -409,4 +419,8 @@ def _log_failure(services: Services, claimed: _Claimed, error: Exception) -> Non
         started_at=job.started_at or job.created_at,
         now=services.clock(),
     )
-    services.call_log.enqueue(record, priority_of(claimed.plan))
+    services.call_log.enqueue(record, _priority_of(claimed))
+
+
+def _priority_of(claimed: _Claimed) -> Priority:
+    return Priority.GUEST if claimed.job.is_test else priority_of(claimed.plan)

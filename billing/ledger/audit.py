@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Select, text
 from sqlmodel import Session, case, col, func, or_, select
 
-from billing.ledger.models import Account, Entry, EntryKind, Grant, Hold, HoldStatus
+from billing.ledger.models import Account, BudgetMonth, Entry, EntryKind, Grant, Hold, HoldStatus
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ def audit(session: Session) -> list[Drift]:
         *_settlements(session),
         *_account_mismatches(session),
         *_overdrafts(session),
+        *_budgets(session),
     ]
 
 
@@ -150,3 +151,24 @@ def _overdrafts(session: Session) -> Iterable[Drift]:
     rows = select(running.c.id, lowest).group_by(running.c.id).having(lowest < 0)
     for grant_id, least in session.execute(rows):
         yield Drift("the lowest balance", grant_id, int(least), "0 or more")
+
+
+def _budgets(session: Session) -> Iterable[Drift]:
+    """used = open and captured holds, without refunded ones; for every month of every budget."""
+    refunded = select(Entry.hold_id).where(
+        col(Entry.kind) == EntryKind.REFUND, col(Entry.hold_id) == col(Hold.id)
+    )
+    kept = (
+        select(col(Hold.budget_month_id).label("id"), func.sum(Hold.amount).label("sum"))
+        .where(col(Hold.status).in_([HoldStatus.OPEN.value, HoldStatus.CAPTURED.value]), ~refunded.exists())
+        .group_by(col(Hold.budget_month_id))
+        .subquery()
+    )
+    expected = func.coalesce(kept.c.sum, 0)
+    rows = (
+        select(BudgetMonth.id, BudgetMonth.used, expected)
+        .outerjoin(kept, kept.c.id == col(BudgetMonth.id))
+        .where(col(BudgetMonth.used) != expected)
+    )
+    for row_id, stored, counted in session.execute(rows):
+        yield Drift("budget_month.used", row_id, stored, int(counted))

@@ -45,15 +45,27 @@ _GUARDS = (
     ),
     _Guard("credit_grant_never_deleted", "credit_grant", "delete", None, "a grant is never deleted"),
 )
+#: Since holds count for budgets (migration 0018). coalesce: a hold without one keeps none.
+_BUDGET_GUARD = _Guard(
+    "hold_budget_never_changes",
+    "hold",
+    "update of budget_month_id",
+    "coalesce(new.budget_month_id, '') <> coalesce(old.budget_month_id, '')",
+    "where a hold counts never changes",
+)
 # On PostgreSQL, TRUNCATE does not fire triggers for each row.
 _NEVER_TRUNCATED = ("entry", "hold", "credit_grant")
 
 
-def statements(dialect_name: str) -> list[str]:
-    """The SQL statements that create the triggers. The tables must exist."""
+def statements(dialect_name: str, *, has_budgets: bool = True) -> list[str]:
+    """The SQL statements that create the triggers. The tables must exist.
+
+    `has_budgets`: whether holds have a budget yet, which those of the first migrations have not.
+    """
+    guards = _guards(has_budgets=has_budgets)
     if dialect_name == "sqlite":
-        return [_create_on_sqlite(guard) for guard in _GUARDS]
-    created = [_create_on_postgresql(guard) for guard in _GUARDS]
+        return [_create_on_sqlite(guard) for guard in guards]
+    created = [_create_on_postgresql(guard) for guard in guards]
     created += [
         f"create trigger {table}_never_truncated before truncate on {table}"
         f" for each statement execute function refuse_change('{table} keeps its history')"
@@ -62,13 +74,18 @@ def statements(dialect_name: str) -> list[str]:
     return [_REFUSE_CHANGE, *created]
 
 
-def drop_statements(dialect_name: str) -> list[str]:
+def drop_statements(dialect_name: str, *, has_budgets: bool = True) -> list[str]:
     """The SQL that drops the triggers, for a migration that rewrites these tables."""
+    guards = _guards(has_budgets=has_budgets)
     if dialect_name == "sqlite":
-        return [f"drop trigger {guard.name}" for guard in _GUARDS]
-    dropped = [f"drop trigger {guard.name} on {guard.table}" for guard in _GUARDS]
+        return [f"drop trigger {guard.name}" for guard in guards]
+    dropped = [f"drop trigger {guard.name} on {guard.table}" for guard in guards]
     dropped += [f"drop trigger {table}_never_truncated on {table}" for table in _NEVER_TRUNCATED]
     return [*dropped, "drop function refuse_change()"]
+
+
+def _guards(*, has_budgets: bool) -> tuple[_Guard, ...]:
+    return (*_GUARDS, _BUDGET_GUARD) if has_budgets else _GUARDS
 
 
 _REFUSE_CHANGE = """

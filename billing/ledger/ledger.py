@@ -24,7 +24,7 @@ from billing.errors import (
     LeaseLost,
 )
 from billing.identifiers import new_id
-from billing.ledger import accounts
+from billing.ledger import accounts, budgets
 from billing.ledger.grants import expire_due, grant, refresh
 from billing.ledger.models import Account, Entry, EntryKind, Grant, GrantKind, Hold, HoldStatus
 from billing.ledger.postings import expire_if_ended, insert_unless_taken, move, spend_held, write_entry
@@ -35,6 +35,7 @@ __all__ = [
     "expire_due",
     "grant",
     "hold",
+    "hold_nothing",
     "lapsed_holds",
     "put_back",
     "refresh",
@@ -97,10 +98,12 @@ def hold(
     lease_owner: str,
     lease_seconds: float,
     now: datetime,
+    budget_id: str | None = None,
 ) -> Hold:
     """Hold 1 credit: of the month's, then of packs, then of those that never expire; of the first to end.
 
-    Raises InsufficientCredits, AddressUnverified, DuplicateReference.
+    It counts for the budget `budget_id`, if there is one. Raises InsufficientCredits, BudgetSpent,
+    AddressUnverified, DuplicateReference; nothing has changed then.
     """
     require_verified(account)
     source = session.exec(_NEXT_GRANT, params={"account_id": account.id, "now": now}).first()
@@ -109,14 +112,52 @@ def hold(
         if used is not None:
             raise DuplicateReference(f"there is a hold {reference}")
         raise InsufficientCredits("no credits are left", account.period_ends_at)
+    amount = 1
+    month_id = None if budget_id is None else budgets.take(session, budget_id, amount, now)
     held = insert_unless_taken(
         session,
         Hold(
             id=new_id("hold"),
             account_id=account.id,
             grant_id=source.id,
+            budget_month_id=month_id,
             reference=reference,
-            amount=1,
+            amount=amount,
+            status=HoldStatus.OPEN.value,
+            lease_owner=lease_owner,
+            lease_until=now + timedelta(seconds=lease_seconds),
+            created_at=now,
+        ),
+    )
+    if held is None:
+        if month_id is not None:
+            budgets.give_back(session, month_id, amount)
+        raise DuplicateReference(f"there is a hold {reference}")
+    move(session, account_id=account.id, grant_id=source.id, available=-held.amount, held=held.amount)
+    return held
+
+
+def hold_nothing(
+    session: Session,
+    account: Account,
+    *,
+    reference: str,
+    lease_owner: str,
+    lease_seconds: float,
+    now: datetime,
+) -> Hold:
+    """A hold of 0 credits: the lease of a call that costs nothing. No balance and no entry comes of it.
+
+    Raises AddressUnverified, DuplicateReference.
+    """
+    require_verified(account)
+    held = insert_unless_taken(
+        session,
+        Hold(
+            id=new_id("hold"),
+            account_id=account.id,
+            reference=reference,
+            amount=0,
             status=HoldStatus.OPEN.value,
             lease_owner=lease_owner,
             lease_until=now + timedelta(seconds=lease_seconds),
@@ -125,7 +166,6 @@ def hold(
     )
     if held is None:
         raise DuplicateReference(f"there is a hold {reference}")
-    move(session, account_id=account.id, grant_id=source.id, available=-held.amount, held=held.amount)
     return held
 
 
@@ -135,11 +175,18 @@ def require_verified(account: Account) -> None:
         raise AddressUnverified("the account's address is not verified")
 
 
-def require_credit(account: Account) -> None:
-    """Raises InsufficientCredits, AddressUnverified if `hold` would; the account must be locked."""
+def require_credit(
+    session: Session, account: Account, now: datetime, *, budget_id: str | None = None
+) -> None:
+    """Raises InsufficientCredits, BudgetSpent, AddressUnverified if `hold` would.
+
+    The account must be locked.
+    """
     require_verified(account)
     if account.available < 1:
         raise InsufficientCredits("no credits are left", account.period_ends_at)
+    if budget_id is not None:
+        budgets.require_room(session, budget_id, now)
 
 
 def capture(
@@ -157,7 +204,8 @@ def capture(
         if found.status in (HoldStatus.OPEN, HoldStatus.EXPIRED):
             raise LeaseLost(f"the lease of {hold_id} was lost before its call was done")
         raise HoldSettled(f"{hold_id} was {found.status} before")
-    spend_held(session, settled, now)
+    if settled.amount:
+        spend_held(session, settled, now)
     return settled
 
 
@@ -182,9 +230,13 @@ def release(
         if found.status == HoldStatus.OPEN:
             raise LeaseAlive(f"the lease of {hold_id} has not lapsed")
         raise HoldSettled(f"{hold_id} was {found.status} before")
-    amount = settled.amount
-    move(session, account_id=settled.account_id, grant_id=settled.grant_id, available=amount, held=-amount)
-    expire_if_ended(session, session.get_one(Grant, settled.grant_id), now)
+    amount, grant_id = settled.amount, settled.grant_id
+    if grant_id is None:
+        return settled
+    if settled.budget_month_id is not None:
+        budgets.give_back(session, settled.budget_month_id, amount)
+    move(session, account_id=settled.account_id, grant_id=grant_id, available=amount, held=-amount)
+    expire_if_ended(session, session.get_one(Grant, grant_id), now)
     return settled
 
 
@@ -197,6 +249,8 @@ def refund(session: Session, hold_id: str, *, now: datetime) -> Entry:
     spent = session.get_one(Hold, hold_id, populate_existing=True)
     if spent.status != HoldStatus.CAPTURED:
         raise HoldNotCaptured(f"{hold_id} is {spent.status}: there is nothing to give back")
+    if spent.grant_id is None:
+        raise HoldNotCaptured(f"{hold_id} cost nothing: there is nothing to give back")
     entry = write_entry(
         session,
         account_id=spent.account_id,
@@ -207,6 +261,8 @@ def refund(session: Session, hold_id: str, *, now: datetime) -> Entry:
         now=now,
         hold_id=hold_id,
     )
+    if spent.budget_month_id is not None:
+        budgets.give_back(session, spent.budget_month_id, spent.amount)
     move(session, account_id=spent.account_id, grant_id=spent.grant_id, available=spent.amount)
     expire_if_ended(session, session.get_one(Grant, spent.grant_id), now)
     return entry

@@ -78,6 +78,8 @@ class Account(SQLModel, table=True):
     held: int = Field(default=0)  # credits in open holds
     # The theoretical arrival time of the generic cell rate algorithm; null = full burst.
     rate_full_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    # The same for calls with test keys, which have a rate of their own.
+    test_rate_full_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class Grant(SQLModel, table=True):
@@ -127,21 +129,52 @@ class PaidInvoice(SQLModel, table=True):
     created_at: datetime = Field(sa_type=UtcDateTime)
 
 
+class Budget(SQLModel, table=True):
+    """A limit on the credits that the holds of one API key may take in a calendar month."""
+
+    __tablename__ = "budget"
+    __table_args__ = (CheckConstraint("monthly_limit >= 1", name="budget_limit_positive"),)
+
+    id: str = Field(primary_key=True)  # of the key, or of the first one of those that replaced each other
+    account_id: str = Field(foreign_key="account.id", index=True)
+    monthly_limit: int | None = Field(default=None)  # null: it only counts
+
+
+class BudgetMonth(SQLModel, table=True):
+    """How much of a budget one calendar month has used. A cache of its holds, like an account's balance."""
+
+    __tablename__ = "budget_month"
+    __table_args__ = (CheckConstraint("used >= 0", name="budget_month_used_not_negative"),)
+
+    id: str = Field(primary_key=True)  # <budget>:2026-11
+    budget_id: str = Field(foreign_key="budget.id", index=True)
+    month: str  # 2026-11, in UTC
+    used: int  # credits in open and captured holds, without refunded ones
+
+
 class Hold(SQLModel, table=True):
-    """One credit set aside for one running call, bound to one grant, kept alive by a lease."""
+    """One credit set aside for one running call, bound to one grant, kept alive by a lease.
+
+    A call that costs nothing has a hold of 0 credits, which is bound to no grant and only keeps its lease.
+    """
 
     __tablename__ = "hold"
     __table_args__ = (
-        CheckConstraint("amount > 0", name="hold_amount_positive"),
+        CheckConstraint("amount >= 0", name="hold_amount_not_negative"),
+        CheckConstraint("(amount = 0) = (grant_id is null)", name="hold_of_credits_has_grant"),
+        CheckConstraint("amount > 0 or budget_month_id is null", name="hold_of_nothing_has_no_budget"),
         CheckConstraint("status in ('open', 'captured', 'released', 'expired')", name="hold_status_known"),
         CheckConstraint("(status = 'open') = (settled_at is null)", name="hold_settled_has_time"),
         Index("hold_open_by_account", "account_id", "status"),
         Index("hold_lapsed", "status", "lease_until"),
+        Index("hold_by_budget_month", "budget_month_id"),
     )
 
     id: str = Field(primary_key=True)  # hold_…
     account_id: str = Field(foreign_key="account.id")
-    grant_id: str = Field(foreign_key="credit_grant.id")
+    grant_id: str | None = Field(default=None, foreign_key="credit_grant.id")
+    # Where it counts; null: made without an API key.
+    budget_month_id: str | None = Field(default=None, foreign_key="budget_month.id")
     reference: str = Field(unique=True)  # request:req_…
     amount: int = Field(default=1)
     status: str = Field(default=HoldStatus.OPEN)

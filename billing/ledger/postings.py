@@ -101,6 +101,7 @@ def spend_held(session: Session, hold: Hold, now: datetime) -> None:
 
     In one round trip: that the hold was open before rules out another entry.
     """
+    assert hold.grant_id is not None
     entry = {
         "account_id": hold.account_id,
         "grant_id": hold.grant_id,

@@ -2,7 +2,8 @@
 
     8 bytes   magic
     4         length of the header, big-endian
-    header    JSON: width, height, channels, format, dpi, exif (its length), packed
+    header    JSON: width, height, channels, format, dpi, exif (its length), packed, and whole: the width and
+              height that the picture would have if no step had reduced it, null if none has
     exif      the block, as a file of `format` would have stored it
     pixels    rows of RGB or RGBA; a PNG of them if `packed`
 
@@ -36,6 +37,7 @@ def write(
     exif_block: bytes | None = None,
     *,
     raw_bytes_max: int,
+    whole: tuple[int, int] | None = None,
 ) -> bytes:
     """`pixels` (H x W x 3|4, or H x W for a mask) as the next step gets them.
 
@@ -56,6 +58,7 @@ def write(
         "dpi": dpi,
         "exif": len(block),
         "packed": packed,
+        "whole": whole,
     }
     text = json.dumps(header).encode()
     content = codecs.encode(shown, "png") if packed else shown.data
@@ -66,6 +69,14 @@ def describe(data: bytes) -> tuple[str, tuple[int, int]]:
     """The `Picture.format` of what `read` returns, and its (width, height) in pixels. Raises as it does."""
     header, _ = _header(data)
     return header["format"], (header["width"], header["height"])
+
+
+def whole_size(data: bytes) -> tuple[int, int] | None:
+    """The (width, height) that the picture would have if no step had reduced it, which is what parameters in
+    pixels are meant for; None if none has. Raises as `read` does.
+    """
+    whole = _header(data)[0].get("whole")
+    return None if whole is None else (int(whole[0]), int(whole[1]))
 
 
 def read(data: bytes) -> Picture:
@@ -102,6 +113,9 @@ def _header(data: bytes) -> tuple[dict[str, Any], int]:
         header: dict[str, Any] = json.loads(data[begin : begin + length])
         whole = (header["width"], header["height"], header["channels"], header["exif"])
         if not all(type(each) is int and each >= 0 for each in whole) or header["channels"] not in (3, 4):
+            raise _damaged()
+        whole_sides = header.get("whole") or (1, 1)
+        if len(whole_sides) != 2 or not all(type(each) is int and each > 0 for each in whole_sides):
             raise _damaged()
     except (ValueError, LookupError, TypeError, struct.error):
         raise _damaged() from None

@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from ml import params
 from ml.errors import BadParameter
+from ml.imaging import strokes
 from ml.imaging.geometry import MIN_BOX_SIDE, SHARES, TOO_SMALL, are_shares
 
 MAX_POINTS = 64
@@ -35,6 +36,46 @@ class SelectionPrompt:
 
     clicks: Clicks = ()
     box: Corners | None = None
+
+
+def scaled_clicks(groups: Sequence[Clicks], factors: tuple[float, float]) -> tuple[Clicks, ...]:
+    """The same clicks in a picture whose sides are these times as long."""
+    across, along = factors
+    return tuple(tuple((x * across, y * along, label) for x, y, label in group) for group in groups)
+
+
+def scaled_boxes(boxes: Sequence[Corners], factors: tuple[float, float]) -> tuple[Corners, ...]:
+    """The same boxes in a picture whose sides are these times as long, none below the least size."""
+    across, along = factors
+    return tuple(
+        (
+            left * across,
+            top * along,
+            max(right * across, left * across + MIN_BOX_SIDE),
+            max(bottom * along, top * along + MIN_BOX_SIDE),
+        )
+        for left, top, right, bottom in boxes
+    )
+
+
+def scaled_fields(
+    drawn: str | None,
+    points: Sequence[Clicks] | None,
+    box: Sequence[Corners] | None,
+    factors: tuple[float, float],
+) -> dict[str, object]:
+    """Those of the fields `strokes`, `points` and `box` that are given, for a picture of another size.
+
+    Raises `BadParameter` for invalid strokes.
+    """
+    scaled: dict[str, object] = {}
+    if drawn is not None:
+        scaled["strokes"] = strokes.scaled(drawn, factors)
+    if points is not None:
+        scaled["points"] = scaled_clicks(points, factors)
+    if box is not None:
+        scaled["box"] = scaled_boxes(box, factors)
+    return scaled
 
 
 def _read_json(text: str) -> Any:

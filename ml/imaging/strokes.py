@@ -4,6 +4,7 @@ A stroke runs through points in pixels of the upright picture: (0, 0) is its top
 middle of its first pixel.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterable
@@ -88,6 +89,36 @@ def parse(text: str) -> tuple[Stroke, ...]:
     if geometry.are_shares(number for stroke in strokes for point in stroke.points for number in point):
         raise _error(geometry.SHARES)
     return strokes
+
+
+def scaled(text: str, factors: tuple[float, float], name: str = "strokes") -> str:
+    """The JSON text of the same strokes in a picture whose sides are these times as long.
+
+    Raises `BadParameter` for invalid text.
+    """
+    try:
+        found = parse(text)
+    except PydanticCustomError as error:
+        raise BadParameter(name, f"{name} {error.message()}") from None
+    across, along = factors
+    sizes = [stroke.size * math.sqrt(across * along) for stroke in found]
+    points = [[[x * across, y * along] for x, y in stroke.points] for stroke in found]
+    numbers = [number for line in points for point in line for number in point]
+    if geometry.are_shares(numbers):
+        # They are pixels of the first one, which must not be taken for shares.
+        points = [[[x + 1, y + 1] for x, y in line] for line in points]
+    least, most = _RANGES["size"]
+    return json.dumps(
+        [
+            {
+                "points": line,
+                "size": min(most, max(least, size)),
+                "hardness": stroke.hardness,
+                "opacity": stroke.opacity,
+            }
+            for stroke, line, size in zip(found, points, sizes, strict=True)
+        ]
+    )
 
 
 def _check_counts(strokes: int, points: int) -> None:

@@ -14,6 +14,7 @@ from ml import catalogue
 from ml.backend import Delivery, ToolCall
 from ml.errors import NotEnoughMemory, PictureTooLarge
 from ml.imaging import codecs, intermediates
+from ml.params import Params
 
 # Peak bytes per pixel of decoding and encoding, measured with pictures of 16 to 50 megapixels and rounded up.
 # They include the pixel arrays themselves; tools work in rows or tiles.
@@ -62,14 +63,15 @@ def plan(call: ToolCall) -> CallPlan:
     server or for the requested format, and for parameters that are impossible for the picture's size.
     """
     picture = call.files["image"]
+    whole: tuple[int, int] | None = None
     if reads_intermediate(call):
         source_format = "raw"
         own_format, source = intermediates.describe(picture)
+        whole = intermediates.whole_size(picture)
     else:
         source_format = own_format = codecs.sniff(picture[: codecs.SNIFF_BYTES])
         source = codecs.upright_size(picture)
-    reduced = reduced_size(source, call.delivery)
-    params = call.params if reduced == source else call.params.for_reduced(source, reduced)
+    reduced, params = reduce(call, source, whole)
     tool = catalogue.get(call.tool)
     # For a tool outside the catalogue only the picture is checked.
     answer = reduced if tool is None else tool.answer_size(params, reduced)
@@ -91,6 +93,61 @@ def plan(call: ToolCall) -> CallPlan:
 def reads_intermediate(call: ToolCall) -> bool:
     """Whether the call's picture is the intermediate of the step before."""
     return call.chaining is not None and intermediates.is_intermediate(call.files["image"])
+
+
+def reduce(
+    call: ToolCall, source: tuple[int, int], whole: tuple[int, int] | None = None
+) -> tuple[tuple[int, int], Params]:
+    """The size at which the tool works on a source of this size, and its parameters for that size.
+
+    `whole`: the size that the source would have if no step before had reduced it, which the parameters are
+    meant for. Raises as the tool itself for parameters that are impossible for the whole picture.
+    """
+    whole = whole or source
+    size = reduced_size(source, call.delivery)
+    side = None if call.delivery is None else call.delivery.max_side
+    if side is not None:
+        size = _fit(call, whole, size, side)
+    if size == whole:
+        return size, call.params
+    return size, call.params.for_reduced(whole, size)
+
+
+def _fit(call: ToolCall, whole: tuple[int, int], size: tuple[int, int], side: int) -> tuple[int, int]:
+    """`size` with no longer side than `side`, and smaller if the tool's result is the smaller for it."""
+    fitted = fitting_size(size, side)
+    answer = whole_answer(call, whole)
+    if answer is None:
+        return fitted
+
+    def longest_answer(at: tuple[int, int]) -> int:
+        tool = catalogue.find(call.tool)
+        params = call.params if at == whole else call.params.for_reduced(whole, at)
+        return max(tool.answer_size(params, at) or at)
+
+    longest = longest_answer(fitted)
+    if longest <= side:
+        return fitted
+    smaller = fitting_size(fitted, max(1, side * max(fitted) // longest))
+    return smaller if longest_answer(smaller) < longest else fitted
+
+
+def whole_answer(call: ToolCall, whole: tuple[int, int]) -> tuple[int, int] | None:
+    """The size of the result for the whole picture; None if it depends on what the picture shows.
+
+    Raises `BadParameter`, `PictureTooLarge`.
+    """
+    tool = catalogue.get(call.tool)
+    answer = whole if tool is None else tool.answer_size(call.params, whole)
+    if answer is not None:
+        codecs.check_output_size(*answer)
+    return answer
+
+
+def fitting_size(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """(width, height) with no longer side than `side`, in the same proportions."""
+    scale = min(1.0, side / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def reduced_size(source: tuple[int, int], delivery: Delivery | None) -> tuple[int, int]:

@@ -2,18 +2,18 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ml import catalogue
 from ml.backend import ToolAnswer, ToolCall
-from ml.errors import BadParameter, OutOfMemory
+from ml.errors import BadParameter, MlError, OutOfMemory
 from ml.imaging import codecs, intermediates
 from ml.params import Params
 from ml.pixels import Picture, Pixels
 from ml.runtime import planning
-from ml.tool import ToolResult
+from ml.tool import Size, Tool, ToolResult
 
 OnStep = Callable[[str, float], None]
 
@@ -45,15 +45,16 @@ def perform(call: ToolCall, engines: Any, on_step: OnStep) -> ToolAnswer:
     with _translate_memory_errors():
         on_step("reading the image", 0.0)
         planning.plan(call)
-        decoded = _source(call)
+        decoded, whole = _source(call)
         decode_seconds = time.perf_counter() - began
-        source, params = _reduced(decoded, call)
-        outcome = tool.run(source, params, _Context(call.files, engines, on_step))
+        source, params = _reduced(decoded, whole, call)
+        files = _reduced_files(call, tool, source, whole)
+        outcome = tool.run(source, params, _Context(files, engines, on_step))
         on_step("writing the image", _RUN)
         encoding_began = time.perf_counter()
-        pixels = outcome.pixels
+        pixels, result_whole = _delivered(outcome.pixels, source, whole, call)
         has_alpha = pixels.ndim == 3 and pixels.shape[2] == 4
-        content, format, as_format = _encode(pixels, source, call)
+        content, format, as_format = _encode(pixels, source, call, result_whole)
     ended = time.perf_counter()
     warnings = [*source.warnings, *outcome.warnings]
     if call.params.keep_metadata and not source.exif:
@@ -74,32 +75,81 @@ def perform(call: ToolCall, engines: Any, on_step: OnStep) -> ToolAnswer:
         processing_seconds=ended - began,
         decode_seconds=decode_seconds,
         encode_seconds=ended - encoding_began,
-        mask_mode=_mask_mode(outcome, as_format),
+        mask_mode=_mask_mode(outcome, pixels, as_format),
         precision=None if outcome.model is None else engines.precision(outcome.model),
         artefacts=outcome.artefacts,
     )
 
 
-def _source(call: ToolCall) -> Picture:
+def _source(call: ToolCall) -> tuple[Picture, Size]:
+    """The picture, and the size that it would have if no step before had reduced it."""
     content = call.files["image"]
     if planning.reads_intermediate(call):
-        return intermediates.read(content)
-    return codecs.decode(content)
+        picture = intermediates.read(content)
+        return picture, intermediates.whole_size(content) or (picture.width, picture.height)
+    picture = codecs.decode(content)
+    return picture, (picture.width, picture.height)
 
 
-def _reduced(source: Picture, call: ToolCall) -> tuple[Picture, Params]:
+def _reduced(source: Picture, whole: Size, call: ToolCall) -> tuple[Picture, Params]:
     """The source and the parameters as the tool gets them."""
     size = (source.width, source.height)
-    reduced = planning.reduced_size(size, call.delivery)
+    reduced, params = planning.reduce(call, size, whole)
     if reduced == size:
-        return source, call.params
+        return source, params
     from ml.imaging.resampling import resize
 
-    pixels = resize(source.pixels, reduced)
-    return replace(source, pixels=pixels, jpeg_tables=None), call.params.for_reduced(size, reduced)
+    return replace(source, pixels=resize(source.pixels, reduced), jpeg_tables=None), params
 
 
-def _encode(pixels: Pixels, source: Picture, call: ToolCall) -> tuple[bytes, str, str]:
+def _reduced_files(call: ToolCall, tool: Tool, source: Picture, whole: Size) -> Mapping[str, bytes]:
+    """The files as the tool gets them: those that must be as large as the source are reduced with it."""
+    size = (source.width, source.height)
+    names = [each.name for each in tool.files if each.is_sized_as_source and each.name in call.files]
+    if size == whole or not names:
+        return call.files
+    from ml.imaging.resampling import resize
+
+    reduced = {}
+    for name in names:
+        # What is wrong with a file or its size is for the tool to say, about the file as it was sent.
+        with suppress(MlError):
+            picture = codecs.decode(call.files[name])
+            if (picture.width, picture.height) == whole:
+                reduced[name] = codecs.encode(resize(picture.pixels, size), "png")
+    return {**call.files, **reduced}
+
+
+def _delivered(pixels: Pixels, source: Picture, whole: Size, call: ToolCall) -> tuple[Pixels, Size | None]:
+    """The result as it is delivered, and the size that the whole picture's would have, if that is another."""
+    delivery = call.delivery
+    if delivery is None or delivery.max_side is None:
+        return pixels, None
+    size = (int(pixels.shape[1]), int(pixels.shape[0]))
+    scaled = (round(size[0] * whole[0] / source.width), round(size[1] * whole[1] / source.height))
+    result_whole = planning.whole_answer(call, whole) or scaled
+    fitted = planning.fitting_size(size, delivery.max_side)
+    if fitted != size:
+        from ml.imaging.resampling import resize
+
+        pixels = resize(pixels, fitted)
+    if _is_marked(call):
+        from ml.imaging import watermark
+
+        assert delivery.mark is not None
+        pixels = watermark.cover(pixels, delivery.mark)
+    return pixels, result_whole
+
+
+def _is_marked(call: ToolCall) -> bool:
+    """Whether the result shows the delivery's mark, which only the last of several steps draws."""
+    is_last = call.chaining is None or call.chaining.is_last
+    return is_last and call.delivery is not None and call.delivery.mark is not None
+
+
+def _encode(
+    pixels: Pixels, source: Picture, call: ToolCall, whole: Size | None = None
+) -> tuple[bytes, str, str]:
     """The content of the answer, its format, and the one that its pixels are for."""
     if call.delivery is not None and call.delivery.archive:
         if pixels.ndim == 2:
@@ -115,7 +165,9 @@ def _encode(pixels: Pixels, source: Picture, call: ToolCall) -> tuple[bytes, str
     block = _exif_block(source, call.params, format, density)
     if call.chaining is not None and not call.chaining.is_last:
         raw_bytes_max = call.chaining.raw_bytes_max
-        content = intermediates.write(pixels, format, density, block, raw_bytes_max=raw_bytes_max)
+        content = intermediates.write(
+            pixels, format, density, block, raw_bytes_max=raw_bytes_max, whole=whole
+        )
         return content, "raw", format
     return codecs.encode(pixels, format, call.params.quality, density, block), format, format
 
@@ -140,12 +192,12 @@ def _delivery_fields(decoded: Picture, source: Picture, call: ToolCall) -> dict[
     return {"source": {"width": decoded.width, "height": decoded.height, "scale": scale}}
 
 
-def _mask_mode(result: ToolResult, format: str) -> str | None:
+def _mask_mode(result: ToolResult, pixels: Pixels, format: str) -> str | None:
     if not result.is_mask:
         return None
-    if result.pixels.ndim == 2:
+    if pixels.ndim == 2:
         return "luminance"
-    has_alpha = result.pixels.shape[2] == 4 and format != "jpg"
+    has_alpha = pixels.shape[2] == 4 and format != "jpg"
     return "alpha" if has_alpha else None
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from ml.editing import erasing_models
 from ml.editing.erasing_models import ErasingModel, model_field
 from ml.errors import BadParameter, MlError
-from ml.imaging import codecs
+from ml.imaging import codecs, strokes
 from ml.imaging.mask_modes import MASK_MODE, MaskMode, reject_mask_mode
 from ml.imaging.strokes import StrokesField
 from ml.params import ColorField, Params, parameter_error
@@ -50,6 +50,12 @@ class BrushParams(Params):
         if self.op != "heal" and self.model != "auto":
             raise parameter_error("model", "has an effect only with op=heal")
         return self
+
+    def for_reduced(self, source: tuple[int, int], reduced: tuple[int, int]) -> "BrushParams":
+        if self.strokes is None:
+            return self
+        factors = (reduced[0] / source[0], reduced[1] / source[1])
+        return self.model_copy(update={"strokes": strokes.scaled(self.strokes, factors)})
 
 
 def _check_files(params: BrushParams, names: Container[str]) -> None:
@@ -179,6 +185,7 @@ TOOL = Tool(
             _ORIGINAL,
             "The image to restore from, of the same size. Requires op=restore.",
             id_field="original_id",
+            is_sized_as_source=True,
         ),
     ),
 )

@@ -108,6 +108,24 @@ class CropParams(Params):
             raise parameter_error("gravity", "subject has an effect only with aspect_ratio")
         return self
 
+    def for_reduced(self, source: tuple[int, int], reduced: tuple[int, int]) -> "CropParams":
+        """`resize` is a size of the result, which stays as it is."""
+        scaled: dict[str, Length] = {}
+        for side, (start, extent) in enumerate((("x", "width"), ("y", "height"))):
+            before, after = source[side], reduced[side]
+            begin: Length | None = getattr(self, start)
+            length: Length | None = getattr(self, extent)
+            left = 0 if begin is None else begin.pixels(before)
+            right = before if length is None else left + length.pixels(before)
+            least = min(after, geometry.MIN_BOX_SIDE)
+            new_left = min(round(left * after / before), after - least)
+            new_right = min(after, max(new_left + least, round(right * after / before)))
+            if begin is not None:
+                scaled[start] = Length(value=new_left)
+            if length is not None:
+                scaled[extent] = Length(value=new_right - new_left)
+        return self.model_copy(update=scaled) if scaled else self
+
 
 def _default(name: str) -> object:
     return CropParams.model_fields[name].default

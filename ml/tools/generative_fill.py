@@ -15,6 +15,7 @@ from ml.editing import erasing_models, text_prompts
 from ml.editing.text_prompts import PromptParams
 from ml.engines.network_facts import ARTEFACTS, CHECKPOINT
 from ml.errors import BadParameter
+from ml.imaging import selection_prompts
 from ml.imaging.mask_modes import MASK_MODE, MaskMode, reject_mask_mode
 from ml.imaging.selection_prompts import BoxesField, ClicksField
 from ml.imaging.strokes import StrokesField
@@ -60,10 +61,10 @@ class GenerativeFillParams(PromptParams):
     )
 
     def for_reduced(self, source: tuple[int, int], reduced: tuple[int, int]) -> "GenerativeFillParams":
-        """For a call with a mask of the reduced picture: strokes, points and box are not changed."""
-        factor = reduced[0] / source[0]
+        factors = (reduced[0] / source[0], reduced[1] / source[1])
         names = {"grow_mask", "feather"} & self.model_fields_set
-        scaled = {name: round(getattr(self, name) * factor) for name in names}
+        scaled: dict[str, object] = {name: round(getattr(self, name) * factors[0]) for name in names}
+        scaled |= selection_prompts.scaled_fields(self.strokes, self.points, self.box, factors)
         return self.model_copy(update=scaled) if scaled else self
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from ml.editing import foreground
 from ml.engines.network_facts import ARTEFACTS, CHECKPOINT, SAM_CHECKPOINTS
 from ml.errors import BadParameter, EmptyMask
+from ml.imaging import selection_prompts
 from ml.imaging.selection_prompts import BoxesField, ClicksField
 from ml.imaging.strokes import StrokesField
 from ml.params import Params, parameter_error
@@ -78,6 +79,15 @@ class MagicSelectParams(Params):
         if self.strokes is not None and self.multimask > 1:
             raise parameter_error("multimask", "has no effect with strokes")
         return self
+
+    def for_reduced(self, source: tuple[int, int], reduced: tuple[int, int]) -> "MagicSelectParams":
+        factors = (reduced[0] / source[0], reduced[1] / source[1])
+        scaled: dict[str, object] = {
+            "grow": round(self.grow * factors[0]),
+            "feather": self.feather * factors[0],
+            **selection_prompts.scaled_fields(self.strokes, self.points, self.box, factors),
+        }
+        return self.model_copy(update=scaled)
 
 
 def _check_installed(params: MagicSelectParams, engines: "InstalledEngines") -> None:

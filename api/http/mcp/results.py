@@ -10,7 +10,7 @@ import structlog
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 
 from api import response_bodies
-from api.calls.types import CallFailed, CallResult, priority_of
+from api.calls.types import CallFailed, CallResult
 from api.calls.unbilled_admission import Claimant
 from api.errors import ApiError
 from api.http import dependencies, responses
@@ -91,7 +91,7 @@ async def _preview(exchange: Exchange, image_id: str) -> ImageContent | None:
     """
     services, caller = exchange.services, exchange.caller
     network = network_of(dependencies.address_of(exchange.request))
-    claimant = Claimant(caller.account_id, network, priority_of(caller.plan))
+    claimant = Claimant(caller.account_id, network, caller.priority)
     try:
         async with asyncio.timeout(_PREVIEW_SECONDS):
             image = await services.database.read(

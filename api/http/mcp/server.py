@@ -33,7 +33,7 @@ from starlette.requests import ClientDisconnect
 
 from api.calls import service as calls
 from api.calls.in_flight import CallWaiter
-from api.calls.types import CallRequest, CallResult, priority_of
+from api.calls.types import CallRequest, CallResult
 from api.http import dependencies, refusals, remote_sources, responses
 from api.http.mcp import arguments, results, tools
 from api.http.mcp.exchange import Exchange, exchange_of
@@ -139,17 +139,20 @@ async def _read_call(
 ) -> CallRequest | CallResult:
     """The call, or the stored answer to its idempotency key if its files would have to be fetched."""
     services, caller, request = exchange.services, exchange.caller, exchange.request
+    caller.require_tool(tool.name)
     read = await arguments.read_edit(exchange, tool, sent)
     call = CallRequest(
         request_id=responses.request_id_of(request),
         account_id=caller.account_id,
-        priority=priority_of(caller.plan),
+        priority=caller.priority,
         tool=tool,
         params=read.params,
         files=read.files,
         base_url=dependencies.public_base_url(request),
-        idempotency_key=read.idempotency_key,
+        idempotency_key=caller.scoped(read.idempotency_key),
         key_id=caller.key_id,
+        budget_id=caller.budget_id,
+        is_test=caller.is_test,
         source_id=read.stored_ids.get(tools.IMAGE),
     )
     return await remote_sources.with_files(request, services, caller, call, read.urls, claims)
@@ -202,7 +205,11 @@ class _ProgressReporter:
 async def _upload_image(exchange: Exchange, sent: Mapping[str, Any]) -> CallToolResult:
     image, idempotency_key = await arguments.read_upload(exchange, sent)
     result = await images.store_image(
-        exchange.request, exchange.services, exchange.caller, image, idempotency_key
+        exchange.request,
+        exchange.services,
+        exchange.caller,
+        image,
+        exchange.caller.scoped(idempotency_key),
     )
     data = json.loads(result.body)["data"]
     request_id = responses.request_id_of(exchange.request)
@@ -211,7 +218,7 @@ async def _upload_image(exchange: Exchange, sent: Mapping[str, Any]) -> CallTool
 
 async def _show_account(exchange: Exchange, sent: Mapping[str, Any]) -> CallToolResult:
     arguments.refuse_all(exchange, sent)
-    data = await account.read(exchange.services, exchange.caller.account_id)
+    data = await account.read(exchange.services, exchange.caller)
     return results.structured(data.as_data())
 
 

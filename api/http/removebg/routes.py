@@ -15,7 +15,7 @@ from api import response_bodies
 from api.auth.authenticator import Caller
 from api.calls import admission
 from api.calls import service as calls
-from api.calls.types import CallRequest, CallResult, priority_of
+from api.calls.types import CallRequest, CallResult
 from api.http import dependencies, forms, refusals, remote_sources
 from api.http import responses as own_responses
 from api.http.dependencies import KeyHolder, ServicesOf, ToolCaller
@@ -75,6 +75,7 @@ async def _read_call(
     request: Request, services: Services, caller: Caller, claims: ExitStack
 ) -> tuple[RemoveBgFields, int, CallRequest | CallResult]:
     """The fields, the most pixels that the result could have at any size, and the call or its replay."""
+    caller.require_tool(fields.TOOL.name)
     body_limits.refuse_declared_length(request.scope)
     admission.check_rate(caller.account_status.rate)
     idempotency_key = forms.idempotency_key(request)
@@ -90,13 +91,15 @@ async def _read_call(
     call = CallRequest(
         request_id=own_responses.request_id_of(request),
         account_id=caller.account_id,
-        priority=priority_of(caller.plan),
+        priority=caller.priority,
         tool=fields.TOOL,
         params=params,
         files=files,
         base_url=dependencies.public_base_url(request),
-        idempotency_key=idempotency_key,
+        idempotency_key=caller.scoped(idempotency_key),
         key_id=caller.key_id,
+        budget_id=caller.budget_id,
+        is_test=caller.is_test,
         id_fields={file: source.param for file, source in sources.items()},
         delivery=form.delivery(params, has_background_image=has_background_image),
     )

@@ -173,16 +173,20 @@ async def accept(request: Request, caller: ToolCaller, services: ServicesOf) -> 
     spool = await asyncio.to_thread(services.storage.open_spool)
     try:
         form = await batch_forms.read_batch_form(request, services, caller.account_id, spool)
+        for step in form.steps:
+            caller.require_tool(step.tool.name)
         batch = BatchRequest(
             request_id=responses.request_id_of(request),
             account_id=caller.account_id,
             key_id=caller.key_id,
+            budget_id=caller.budget_id,
+            is_test=caller.is_test,
             base_url=dependencies.public_base_url(request),
             steps=form.steps,
             sources=form.sources,
             retention=form.retention,
             callback_url=form.callback_url,
-            idempotency_key=idempotency_key,
+            idempotency_key=caller.scoped(idempotency_key),
         )
         # In a task of its own, so that a broken connection cannot leave files without their rows.
         accepting = services.running.start(_accept_and_close(services, batch, spool))

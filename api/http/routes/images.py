@@ -76,7 +76,7 @@ def add_to(app: FastAPI) -> None:
 async def store(request: Request, caller: ToolCaller, services: ServicesOf) -> Response:
     body_limits.refuse_declared_length(request.scope)
     admission.check_rate(caller.account_status.rate)
-    idempotency_key = forms.idempotency_key(request)
+    idempotency_key = caller.scoped(forms.idempotency_key(request))
     forms.refuse_query(request)
     await dependencies.admit_body(request, caller)
     form = await forms.read_upload_form(request)
@@ -95,6 +95,7 @@ async def store_image(
     idempotency_key: str | None,
 ) -> UploadResult:
     """Store an upload, or fetch and store it. Raises as `uploads.store` and `RemoteFiles.fetch`."""
+    test_rate = services.test_rate_of(caller.is_test)
     with ExitStack() as claims:
         rate: RateState | None = None
         url: str | None = None
@@ -103,7 +104,11 @@ async def store_image(
             if idempotency_key is not None:
                 claims.enter_context(remote_sources.claimed_key(services, caller.account_id, idempotency_key))
             outcome = await uploads.admit_fetch(
-                services, caller.account_id, url, idempotency_key=idempotency_key
+                services,
+                caller.account_id,
+                url,
+                idempotency_key=idempotency_key,
+                test_rate=test_rate,
             )
             if isinstance(outcome, UploadResult):
                 return outcome
@@ -127,6 +132,7 @@ async def store_image(
                 build_body=build_body,
                 url=url,
                 rate_taken=rate,
+                test_rate=test_rate,
             )
         )
         return await asyncio.shield(storing)

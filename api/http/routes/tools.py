@@ -11,7 +11,7 @@ from starlette.responses import Response
 from api.auth.authenticator import Caller
 from api.calls import admission
 from api.calls import service as calls
-from api.calls.types import CallFailed, CallRequest, CallResult, priority_of
+from api.calls.types import CallFailed, CallRequest, CallResult
 from api.errors import InvalidParameter, NotFound
 from api.http import (
     dependencies,
@@ -113,6 +113,7 @@ async def _read_call(
     request: Request, services: Services, caller: Caller, tool: Tool, claims: ExitStack
 ) -> CallRequest | CallResult:
     """The call, or the stored answer to its idempotency key if its files would have to be fetched."""
+    caller.require_tool(tool.name)
     body_limits.refuse_declared_length(request.scope)
     admission.check_rate(caller.account_status.rate)
     idempotency_key = forms.idempotency_key(request)
@@ -131,13 +132,15 @@ async def _read_call(
     call = CallRequest(
         request_id=responses.request_id_of(request),
         account_id=caller.account_id,
-        priority=priority_of(caller.plan),
+        priority=caller.priority,
         tool=tool,
         params=params,
         files=files,
         base_url=dependencies.public_base_url(request),
-        idempotency_key=idempotency_key,
+        idempotency_key=caller.scoped(idempotency_key),
         key_id=caller.key_id,
+        budget_id=caller.budget_id,
+        is_test=caller.is_test,
         source_id=form.stored_ids.get(forms.IMAGE),
         stored_ids=form.stored_ids,
         is_job=is_job,

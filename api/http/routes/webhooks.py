@@ -230,7 +230,7 @@ async def _post(services: Services, caller: Caller, work: Callable[[Session, dat
 
     def run(session: Session) -> T:
         now = services.clock()
-        admission.take_rate(session, caller.account_id, now)
+        admission.take_rate(session, caller.account_id, now, services.test_rate_of(caller.is_test))
         return work(session, now)
 
     return await services.database.run(run)

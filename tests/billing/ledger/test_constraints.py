@@ -86,8 +86,9 @@ FORGERIES = {
         " starts_at, expires_at, created_at from credit_grant where id = :grant"
     ),
     "a second hold of one reference": (
-        "insert into hold select 'hold_new', account_id, grant_id, reference, amount, status, lease_owner,"
-        " lease_until, created_at, settled_at from hold where id = :open"
+        "insert into hold (id, account_id, grant_id, reference, amount, status, lease_owner, lease_until,"
+        " created_at) select 'hold_new', account_id, grant_id, reference, amount, status, lease_owner,"
+        " lease_until, created_at from hold where id = :open"
     ),
 }
 

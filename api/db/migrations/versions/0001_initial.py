@@ -165,7 +165,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("account_id", "retry_key", name="replay_once"),
     )
     op.create_index("replay_expiry", "replay", ["expires_at"])
-    for statement in constraints.statements(op.get_bind().dialect.name):
+    for statement in constraints.statements(op.get_bind().dialect.name, has_budgets=False):
         op.execute(statement)
 
 
