@@ -47,6 +47,8 @@ def admit(
     now: datetime = NOON,
     random: bool = False,
     rate_taken: bool = False,
+    budget_id: str | None = None,
+    test_rate: int | None = None,
 ) -> AdmissionOutcome:
     return admission.admit(
         session,
@@ -58,6 +60,8 @@ def admit(
         now=now,
         random=random,
         rate_taken=rate_taken,
+        budget_id=budget_id,
+        test_rate=test_rate,
     )
 
 
@@ -117,6 +121,7 @@ class Load:
     now: datetime = NOON
     settle: bool = True
     key: str | None = None  # the same one for all; None: each call is another one
+    budget_id: str | None = None  # where all calls count
 
 
 @dataclass
@@ -145,7 +150,9 @@ def charge(database: Database, load: Load, number: int) -> tuple[str, bytes | No
     owner = f"process-{number % load.processes}"
     key = load.key or f"key-{number}"
     outcome = database.submit(
-        lambda session: admit(session, account_id, key=key, owner=owner, now=load.now)
+        lambda session: admit(
+            session, account_id, key=key, owner=owner, now=load.now, budget_id=load.budget_id
+        )
     ).result()
     if isinstance(outcome, Refused):
         return type(outcome.error).__name__, None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from billing.errors import (
+    BudgetSpent,
     DuplicateReference,
     HoldNotCaptured,
     HoldSettled,
@@ -43,6 +44,8 @@ class PlainHold:
     lease_until: datetime
     status: str = "open"
     refunded: bool = False
+    budget: str | None = None
+    month: tuple[int, int] = (0, 0)
 
 
 @dataclass
@@ -93,6 +96,7 @@ class PlainLedger:
     invoices: dict[str, PlainInvoice] = field(default_factory=dict)
     packs: dict[str, PlainPack] = field(default_factory=dict)
     reversals: dict[str, PlainReversal] = field(default_factory=dict)
+    limits: dict[str, int | None] = field(default_factory=dict)  # of budgets
 
     @property
     def available(self) -> int:
@@ -143,18 +147,39 @@ class PlainLedger:
         live = [grant for grant in self.grants.values() if grant.available and not grant.has_ended(now)]
         return [grant for grant in live if key(grant) == min(map(key, live))]
 
-    def hold(self, reference: str, chosen: str, owner: str, lease_until: datetime, now: datetime) -> str:
+    def hold(
+        self,
+        reference: str,
+        chosen: str,
+        owner: str,
+        lease_until: datetime,
+        now: datetime,
+        budget: str | None = None,
+    ) -> str:
         if reference in self.holds:
             raise DuplicateReference
         candidates = self.spendable(now)
         if not candidates:
             raise InsufficientCredits("")
+        month = (now.year, now.month)
+        if budget is not None:
+            limit = self.limits[budget]
+            if limit is not None and self.used(budget, month) >= limit:
+                raise BudgetSpent(limit, now)
         assert chosen in [grant.reference for grant in candidates]
         grant = self.grants[chosen]
         grant.available -= 1
         grant.held += 1
-        self.holds[reference] = PlainHold(grant, owner, lease_until)
+        self.holds[reference] = PlainHold(grant, owner, lease_until, budget=budget, month=month)
         return chosen
+
+    def used(self, budget: str, month: tuple[int, int]) -> int:
+        return sum(
+            (hold.budget, hold.month) == (budget, month)
+            and hold.status in ("open", "captured")
+            and not hold.refunded
+            for hold in self.holds.values()
+        )
 
     def change_plan(self, plan: str) -> None:
         self.plan = plan

@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 from sqlmodel import Session, select
 
-from api.auth import api_keys
+from api.auth import api_keys, key_settings
+from api.auth.key_settings import KeySettings
 from api.auth.models import ApiKey
 from api.db.database import Database
 from api.errors import InvalidApiKey, InvalidParameter, NotFound
 from billing.errors import AccountClosed
 from billing.ledger import accounts
-from tests.support.builders import NOON, make_account
+from tests.support.builders import DAY, NOON, make_account
 
 SECOND = timedelta(seconds=1)
+HERE, ELSEWHERE = "192.0.2.1", "2001:db8::7"
 
 
 @pytest.fixture
@@ -223,10 +225,80 @@ def test_last_used_is_updated_at_most_once_a_minute_and_never_moves_back(
         now = NOON + seconds * SECOND
         with database.transaction() as session:
             key = session.get_one(ApiKey, made.id)
-            due = api_keys.touch_is_due(key, now)
-            api_keys.touch(session, made.id, now)
+            due = api_keys.touch_is_due(key, HERE, now)
+            api_keys.touch(session, made.id, HERE, now)
         with database.transaction() as session:
             used_at = session.get_one(ApiKey, made.id).last_used_at
             assert due == (used_at == now)
             seen.append(used_at)
     assert seen == [NOON + seconds * SECOND for seconds in (0, 0, 60, 60, 60, 120)]
+
+
+def test_a_use_from_another_address_is_recorded_sooner(database: Database, account_id: str) -> None:
+    with database.transaction() as session:
+        made, _ = api_keys.create(session, account_id, "n", NOON)
+        api_keys.touch(session, made.id, HERE, NOON)
+    for seconds, address, expected in (
+        (9, ELSEWHERE, HERE),
+        (10, ELSEWHERE, ELSEWHERE),
+        (15, HERE, ELSEWHERE),
+    ):
+        now = NOON + seconds * SECOND
+        with database.transaction() as session:
+            due = api_keys.touch_is_due(session.get_one(ApiKey, made.id), address, now)
+            api_keys.touch(session, made.id, address, now)
+        with database.transaction() as session:
+            assert session.get_one(ApiKey, made.id).last_used_address == expected
+        assert due == (address == expected)
+
+
+def test_a_test_key_has_a_prefix_of_its_own_and_no_budget(database: Database, account_id: str) -> None:
+    with database.transaction() as session:
+        made, plain = api_keys.create(session, account_id, "n", NOON, is_test=True)
+        assert api_keys.find(session, plain, NOON).is_test
+        assert api_keys.budget_id_of(made) is None
+    assert plain.startswith("bge_test_")
+    assert len(plain) == len("bge_test_") + 32 + 6
+    assert api_keys.is_well_formed(plain)
+    assert not api_keys.is_well_formed(plain.replace("bge_test_", "bge_live_"))
+
+
+def test_an_expired_key_says_so_and_a_revoked_one_does_not(database: Database, account_id: str) -> None:
+    with database.transaction() as session:
+        settings = KeySettings(expires_at=NOON + DAY)
+        made, plain = api_keys.create(session, account_id, "n", NOON, settings=settings)
+        assert api_keys.find(session, plain, NOON + DAY - SECOND).id == made.id
+        with pytest.raises(InvalidApiKey, match="expired at 2026-01-16 12:00 UTC"):
+            api_keys.find(session, plain, NOON + DAY)
+        api_keys.revoke(session, account_id, made.id, NOON)
+        with pytest.raises(InvalidApiKey, match="not valid"):
+            api_keys.find(session, plain, NOON)
+
+
+def test_a_rotation_keeps_the_settings_and_shares_the_count(database: Database, account_id: str) -> None:
+    chosen = KeySettings(monthly_limit=7, tools=frozenset({"crop"}), expires_at=NOON + 30 * DAY)
+    with database.transaction() as session:
+        old, _ = api_keys.create(session, account_id, "n", NOON, settings=chosen)
+        new, _ = api_keys.rotate(session, account_id, old.id, grace_seconds=3600, now=NOON)
+        assert key_settings.of(session, new) == chosen
+        assert api_keys.budget_id_of(new) == api_keys.budget_id_of(old) == old.id
+        # Rotated again in its grace period, the old one still passes on the day that was chosen.
+        third, _ = api_keys.rotate(session, account_id, old.id, grace_seconds=3600, now=NOON)
+        assert (old.expires_at, third.expires_at) == (NOON + 3600 * SECOND, NOON + 30 * DAY)
+
+
+def test_a_change_acts_on_all_keys_of_a_rotation_but_prolongs_no_replaced_one(
+    database: Database, account_id: str
+) -> None:
+    with database.transaction() as session:
+        old, _ = api_keys.create(session, account_id, "n", NOON)
+        new, _ = api_keys.rotate(session, account_id, old.id, grace_seconds=3600, now=NOON)
+        chosen = KeySettings(monthly_limit=3, tools=frozenset({"crop"}), expires_at=NOON + DAY)
+        api_keys.change_settings(session, account_id, new.id, chosen, NOON)
+        assert key_settings.of(session, old) == key_settings.of(session, new) == chosen
+        assert (old.expires_at, new.expires_at) == (NOON + 3600 * SECOND, NOON + DAY)
+        api_keys.change_settings(session, account_id, new.id, KeySettings(), NOON)
+        assert (old.expires_at, new.expires_at) == (NOON + 3600 * SECOND, None)
+        stranger = make_account(session).id
+        with pytest.raises(NotFound):
+            api_keys.change_settings(session, stranger, new.id, chosen, NOON)

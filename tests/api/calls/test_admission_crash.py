@@ -14,6 +14,7 @@ from sqlmodel import Session
 from api.calls import admission
 from api.calls.admission import Admitted, Replayed
 from api.db.database import Database
+from billing.ledger import budgets
 from billing.ledger.audit import audit
 from billing.ledger.models import Account
 from tests.api.calls.test_admission_load import captures
@@ -52,7 +53,13 @@ def work(shift: Shift) -> None:
                 session: Session, key: str = key, point: str | None = point
             ) -> admission.AdmissionOutcome:
                 outcome = admit(
-                    session, shift.account_id, key=key, owner=owner, now=shift.now, rate_taken=True
+                    session,
+                    shift.account_id,
+                    key=key,
+                    owner=owner,
+                    now=shift.now,
+                    rate_taken=True,
+                    budget_id=shift.account_id,
                 )
                 if point == "in admission":
                     die()
@@ -86,6 +93,7 @@ def kill_again_and_again(url: str, answers_path: str, kills: int, keys_each: int
     database = Database(url)
     with database.transaction() as session:
         account_id = account_with(session, credits=10_000).id
+        budgets.create(session, account_id, account_id, None)
     now, deaths = NOON, 0
     all_keys: list[str] = []
     while deaths < kills:

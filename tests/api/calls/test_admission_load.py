@@ -9,6 +9,7 @@ from api.calls import admission
 from api.calls.admission import Refused
 from api.db.database import Database
 from api.errors import RateLimited
+from billing.ledger import budgets
 from billing.ledger.audit import audit
 from billing.ledger.models import Account, Entry, EntryKind, Hold, HoldStatus
 from billing.ledger.plans import PlanName
@@ -60,6 +61,26 @@ def test_10_000_charges_by_52_threads_in_4_processes_sell_every_credit_once(
     account_ids = make_accounts(migrated_database_url, 20, credits=375)
     load = Load(migrated_database_url, account_ids, calls=10_000, processes=4, threads=13)
     check_exactly_sold_out(migrated_database_url, load, credits=375)
+
+
+def test_50_simultaneous_calls_in_2_processes_spend_exactly_the_limit_of_their_key(
+    migrated_database_url: str,
+) -> None:
+    (account_id,) = make_accounts(migrated_database_url, 1, credits=200)
+    database = Database(migrated_database_url)
+    with database.transaction() as session:
+        budgets.create(session, "key_limited", account_id, 10)
+    load = Load(
+        migrated_database_url, [account_id], calls=50, processes=2, threads=25, budget_id="key_limited"
+    )
+    report = run(load)
+    assert report.outcomes == {"charged": 10, "BudgetSpent": 40}
+    with database.transaction() as session:
+        assert captures(session, account_id) == 10
+        assert budgets.used(session, "key_limited", NOON) == 10
+        assert session.get_one(Account, account_id).available == 190
+        assert audit(session) == []
+    database.close()
 
 
 def test_1000_simultaneous_calls_in_4_processes_get_exactly_the_rate(migrated_database_url: str) -> None:

@@ -5,7 +5,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from api.db.database import Database
-from billing.ledger import constraints, ledger
+from billing.ledger import budgets, constraints, ledger
 from billing.ledger.audit import Drift, audit
 from tests.support.builders import (
     DAY,
@@ -146,8 +146,27 @@ def test_credits_spent_before_they_were_granted_are_detected_although_all_sums_m
         for statement in constraints.drop_statements(database.engine.dialect.name):
             session.connection().exec_driver_sql(statement)
         session.connection().execute(text("update entry set id = id + 100 where kind = 'grant'"))
+    assert held.grant_id is not None
     with database.transaction() as session:
         assert audit(session) == [Drift("the lowest balance", held.grant_id, -1, "0 or more")]
+
+
+def test_a_budget_that_counts_another_number_of_holds_is_detected(database: Database) -> None:
+    with database.transaction() as session:
+        account = make_account(session, credits=5)
+        budgets.create(session, "key_audited", account.id, 3)
+        ledger.hold(
+            session,
+            account,
+            reference="audited",
+            lease_owner="process-1",
+            lease_seconds=30,
+            now=NOON,
+            budget_id="key_audited",
+        )
+        assert audit(session) == []
+        session.connection().execute(text("update budget_month set used = 2"))
+        assert audit(session) == [Drift("budget_month.used", "key_audited:2026-01", 2, 1)]
 
 
 def test_a_discrepancy_is_described_in_a_sentence() -> None:

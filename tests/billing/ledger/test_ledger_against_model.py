@@ -27,7 +27,7 @@ from sqlmodel import Session, col, select
 
 from api.db.database import Database
 from billing.errors import BillingError
-from billing.ledger import accounts, ledger
+from billing.ledger import accounts, budgets, ledger
 from billing.ledger.audit import audit
 from billing.ledger.models import Account, Entry, Grant, GrantKind, Hold, HoldStatus
 from billing.ledger.plans import PlanName
@@ -59,6 +59,9 @@ JUMPS = st.one_of(
     st.sampled_from([timedelta(days=214), -timedelta(seconds=31), timedelta(microseconds=1)]),
 )
 
+# Most calls are made with a key, whose budget the limits of these exhaust now and then.
+BUDGETS = st.sampled_from([None, "first key", "first key", "second key"])
+LIMITS = st.sampled_from([None, 1, 2, 3, 5])
 LEASES = st.sampled_from([30, 30, 60, 600, 1])
 
 _numbers = itertools.count(1)
@@ -85,8 +88,10 @@ class LedgerMachine(RuleBasedStateMachine):
             account = accounts.create(
                 session, email=f"model-{next(_numbers)}@example.org", plan=plan, now=anchor
             )
+            for budget in ("first key", "second key"):
+                budgets.create(session, f"{account.id}/{budget}", account.id, None)
         self.account_id = account.id
-        self.plain = PlainLedger(anchor, plan.value)
+        self.plain = PlainLedger(anchor, plan.value, limits={"first key": None, "second key": None})
         self.refresh(crash=False)
 
     # Each rule does one thing to both ledgers.
@@ -117,22 +122,31 @@ class LedgerMachine(RuleBasedStateMachine):
     def grant_nonsense(self, amount: int) -> None:
         assert not self.grant_named("nonsense", amount, None, crash=False)
 
-    @rule(target=holds, owner=OWNERS, lease_seconds=LEASES, crash=CRASHES)
-    def hold(self, owner: str, lease_seconds: int, crash: bool) -> Named:
+    @rule(target=holds, owner=OWNERS, lease_seconds=LEASES, budget=BUDGETS, crash=CRASHES)
+    def hold(self, owner: str, lease_seconds: int, budget: str | None, crash: bool) -> Named:
         name = f"request {next(self.names)}"
-        return name if self.hold_named(name, owner, lease_seconds, crash) else multiple()
+        return name if self.hold_named(name, owner, lease_seconds, crash, budget) else multiple()
+
+    @rule(budget=st.sampled_from(["first key", "second key"]), limit=LIMITS, crash=CRASHES)
+    def set_limit(self, budget: str, limit: int | None, crash: bool) -> None:
+        self.both(
+            lambda session, _: budgets.set_limit(session, self.stored(budget), limit),
+            lambda: self.plain.limits.update({budget: limit}),
+            crash,
+        )
 
     @rule(
         target=holds,
         ending=st.sampled_from(["capture", "capture and refund", "release", "none"]),
         duration=st.one_of(MOMENTS, JUMPS),
+        budget=BUDGETS,
         crash=CRASHES,
     )
-    def call(self, ending: str, duration: timedelta, crash: bool) -> Named:
+    def call(self, ending: str, duration: timedelta, budget: str | None, crash: bool) -> Named:
         """What holds are for: the work takes its time, the lease is renewed, the end settles the hold."""
         name = f"request {next(self.names)}"
         self.refresh(crash=False)
-        if not self.hold_named(name, "process-1", 30, crash=False):
+        if not self.hold_named(name, "process-1", 30, crash=False, budget=budget):
             return multiple()
         self.now += duration
         self.renew(name, "process-1", 30, crash=False)
@@ -263,7 +277,9 @@ class LedgerMachine(RuleBasedStateMachine):
             grant, lambda: self.plain.grant(name, amount, expires_at, self.now, is_of_pack), crash
         )
 
-    def hold_named(self, name: str, owner: str, lease_seconds: int, crash: bool) -> bool:
+    def hold_named(
+        self, name: str, owner: str, lease_seconds: int, crash: bool, budget: str | None = None
+    ) -> bool:
         until = self.now + timedelta(seconds=lease_seconds)
 
         def hold(session: Session, account: Account) -> str:
@@ -274,13 +290,17 @@ class LedgerMachine(RuleBasedStateMachine):
                 lease_owner=owner,
                 lease_seconds=lease_seconds,
                 now=self.now,
+                budget_id=None if budget is None else self.stored(budget),
             )
             self.hold_ids[name] = held.id
+            assert held.grant_id is not None
             self.chosen = self.model_name(session.get_one(Grant, held.grant_id).reference)
             return self.chosen
 
         # Equivalent grants may be spent in any order, so the model checks the choice.
-        return self.both(hold, lambda: self.plain.hold(name, self.chosen, owner, until, self.now), crash)
+        return self.both(
+            hold, lambda: self.plain.hold(name, self.chosen, owner, until, self.now, budget), crash
+        )
 
     def revoke_named(self, name: str, grant: str, amount: int, crash: bool) -> bool:
         return self.both(
@@ -343,6 +363,11 @@ class LedgerMachine(RuleBasedStateMachine):
                 select(Entry).where(Entry.account_id == self.account_id).order_by(col(Entry.id).desc())
             ).all()
             lines = statement(session, self.account_id, limit=1_000_000)
+            used = {
+                budget: budgets.used(session, self.stored(budget), self.now) for budget in self.plain.limits
+            }
+        month = (self.now.year, self.now.month)
+        assert used == {budget: self.plain.used(budget, month) for budget in self.plain.limits}
         assert (account.available, account.held) == (self.plain.available, self.plain.held)
         names = {grant.id: self.model_name(grant.reference) for grant in grants}
         assert {names[grant.id]: (grant.available, grant.held) for grant in grants} == {
