@@ -1,21 +1,25 @@
-"""The dashboard's API section: create, list, rotate and revoke API keys, and code samples."""
+"""The dashboard's API section: create, list, limit, rotate and revoke API keys, and code samples."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from sqlmodel import Session
-
-from api.auth import api_keys
-from api.auth.models import ApiKey
-from api.errors import InvalidApiKey, InvalidParameter, NotFound
+from api.errors import ApiError
 from api.http.dependencies import public_base_url
 from api.services import Services
+from ml.catalogue import tool_title
+from web.dashboard import key_actions as actions
+from web.dashboard import key_fields
 from web.dashboard.components import add_text
 from web.dashboard.events import CONCURRENCY, EVENT, format_time, http_request_of, visitor_of
+from web.dashboard.key_actions import ShownKey
 from web.rendering import pages
 from web.site import code_samples
 
-_DEFAULT_NAME = "my key"
-_GRACE_HOURS = 24
+_LIVE, _TEST = "live", "test"
+_ABOUT = (
+    "A key is shown once, when it is created. Only a hash of it is stored. A test key is for trying out your"
+    " program: its calls cost nothing, and their results are small and have a watermark."
+)
 #: Gradio runs this as a function of `element`, once. Plain http has no clipboard API but on this machine.
 _COPY = """
 element.addEventListener("click", async (event) => {
@@ -37,10 +41,17 @@ element.addEventListener("click", async (event) => {
 def build(gr: Any, services: Services, page: Any) -> None:
     """Add the section. `gr` is the gradio module, `page` the Blocks whose load event fills the section."""
     listed_keys: Any = gr.State([])  # a change of it renders the list again
-    add_text(gr, "A key is shown once, when it is created. Only a hash of it is stored.")
+    add_text(gr, _ABOUT)
     with gr.Row(equal_height=False):
-        name = gr.Textbox(label="Name of the key", placeholder=_DEFAULT_NAME, max_lines=1, max_length=100)
+        name = gr.Textbox(
+            label="Name of the key", placeholder=actions.DEFAULT_NAME, max_lines=1, max_length=100, scale=2
+        )
+        kind = gr.Radio(
+            [("Live key", _LIVE), ("Test key", _TEST)], value=_LIVE, label="Kind of key", min_width=220
+        )
         create = gr.Button("Generate API Key", variant="primary", elem_id="make-key")
+    with gr.Accordion("Limit what the key may do", open=False, elem_id="key-limits"):
+        fields = key_fields.build(gr)
     new_key = gr.Textbox(
         label="Your new key. Copy it now: it is not shown again",
         buttons=["copy"],
@@ -49,94 +60,131 @@ def build(gr: Any, services: Services, page: Any) -> None:
         elem_id="new-key",
     )
 
-    async def generate(name_value: str, request: gr.Request) -> tuple[Any, ...]:
+    async def generate(
+        name_value: str,
+        kind_value: str,
+        tools: Sequence[str],
+        last_day: str,
+        limit: float | None,
+        request: gr.Request,
+    ) -> tuple[Any, ...]:
         account_id = visitor_of(request).account_id
+        is_test = kind_value == _TEST
         try:
-            plain = await _create(services, account_id, name_value)
-        except InvalidParameter as error:
+            settings = key_fields.read(tools, last_day, None if is_test else limit)
+            plain = await actions.create(services, account_id, name_value, settings, is_test=is_test)
+        except ApiError as error:
             raise gr.Error(error.message) from error
         shown = gr.update(value=plain, visible=True)
-        return shown, "", await _list_keys(services, account_id), *_code_samples(request, plain)
+        return shown, "", await actions.listed(services, account_id), *_code_samples(request, plain)
 
-    async def list_keys(request: gr.Request) -> list[ApiKey]:
-        return await _list_keys(services, visitor_of(request).account_id)
+    async def list_keys(request: gr.Request) -> list[ShownKey]:
+        return await actions.listed(services, visitor_of(request).account_id)
 
-    def render_keys(keys: list[ApiKey]) -> None:
+    def render_keys(keys: list[ShownKey]) -> None:
         if not keys:
             add_text(gr, "No keys yet.")
-        for key in keys:
-            _build_row(gr, services, key, listed_keys, [new_key, *code_boxes])
+        for each in keys:
+            _Row(gr, services, each, listed_keys, [new_key, *code_boxes]).build()
+
+    def show_limit(kind_value: str) -> Any:
+        return gr.update(visible=kind_value == _LIVE)
 
     gr.render(inputs=[listed_keys], triggers=[listed_keys.change], **CONCURRENCY)(render_keys)
     code_boxes = _build_code_samples(gr, page)
-    create.click(generate, [name], [new_key, name, listed_keys, *code_boxes], **EVENT)
+    kind.change(show_limit, kind, fields.limit, **EVENT, show_progress="hidden")
+    create.click(generate, [name, kind, *fields.inputs], [new_key, name, listed_keys, *code_boxes], **EVENT)
     page.load(list_keys, None, [listed_keys], **EVENT)
 
 
-async def _create(services: Services, account_id: str, name: str) -> str:
-    now = services.clock()
+class _Row:
+    """One key of the list. `key_boxes` show a new key: on its own, and in the code samples."""
 
-    def work(session: Session) -> str:
-        return api_keys.create(session, account_id, name.strip() or _DEFAULT_NAME, now)[1]
+    def __init__(
+        self, gr: Any, services: Services, shown: ShownKey, listed_keys: Any, key_boxes: list[Any]
+    ) -> None:
+        self._gr = gr
+        self._services = services
+        self._shown = shown
+        self._id = shown.key.id
+        self._listed_keys = listed_keys
+        self._key_boxes = key_boxes
 
-    return await services.database.run(work)
+    def build(self) -> None:
+        gr = self._gr
+        is_replaced = self._shown.key.replaced_at is not None
+        with gr.Column(elem_classes="key"):
+            add_text(gr, _description(self._shown))
+            with gr.Row():
+                limits = None if is_replaced else gr.Button("Limits", size="sm", elem_classes="limit-key")
+                rotate = gr.Button("Rotate", size="sm", elem_classes="rotate-key")
+                revoke = gr.Button("Revoke", size="sm", variant="stop", elem_classes="revoke-key")
+            if limits is not None:
+                self._build_limits(limits)
+            self._build_revocation(revoke)
+        rotate.click(_event(gr, self._rotate), None, [self._listed_keys, *self._key_boxes], **EVENT)
 
+    def _build_limits(self, button: Any) -> None:
+        gr = self._gr
+        with gr.Column(visible=False, elem_classes="key-settings") as panel:
+            is_test = self._shown.key.is_test
+            fields = key_fields.build(gr, self._shown.settings, has_limit=not is_test)
+            with gr.Row():
+                save = gr.Button("Save limits", size="sm", variant="primary", elem_classes="save-limits")
+                cancel = gr.Button("Cancel", size="sm")
+        button.click(lambda: gr.update(visible=True), None, panel, **EVENT)
+        cancel.click(lambda: gr.update(visible=False), None, panel, **EVENT)
+        save.click(_event(gr, self._change), fields.inputs, [self._listed_keys], **EVENT)
 
-async def _list_keys(services: Services, account_id: str) -> list[ApiKey]:
-    def read_keys(session: Session) -> list[ApiKey]:
-        keys = api_keys.usable(session, account_id, services.clock())
-        session.expunge_all()
-        return keys
-
-    return await services.database.read(read_keys)
-
-
-def _build_row(gr: Any, services: Services, key: ApiKey, listed_keys: Any, key_boxes: list[Any]) -> None:
-    """`key_boxes` show a new key: on its own, and in the code samples."""
-    key_id = key.id
-    with gr.Column(elem_classes="key"):
-        add_text(gr, _description(key))
-        with gr.Row():
-            rotate = gr.Button("Rotate", size="sm", elem_classes="rotate-key")
-            revoke = gr.Button("Revoke", size="sm", variant="stop", elem_classes="revoke-key")
+    def _build_revocation(self, button: Any) -> None:
+        gr = self._gr
         with gr.Row(visible=False) as confirmation:
             add_text(gr, "The key stops working immediately and permanently, in every program that uses it.")
             confirm = gr.Button("Revoke this key", size="sm", variant="stop", elem_classes="confirm-revoke")
             cancel = gr.Button("Cancel", size="sm")
+        button.click(lambda: gr.update(visible=True), None, confirmation, **EVENT)
+        cancel.click(lambda: gr.update(visible=False), None, confirmation, **EVENT)
+        confirm.click(_event(gr, self._revoke), None, [self._listed_keys], **EVENT)
 
-    async def revoke_key(request: gr.Request) -> list[ApiKey]:
-        account_id = visitor_of(request).account_id
-        await services.database.run(
-            lambda session: api_keys.revoke(session, account_id, key_id, services.clock()) and None
-        )
-        return await _list_keys(services, account_id)
+    async def _change(self, _request: Any, account_id: str, *sent: Any) -> list[ShownKey]:
+        await actions.change(self._services, account_id, self._id, key_fields.read(*sent))
+        return await actions.listed(self._services, account_id)
 
-    async def rotate_key(request: gr.Request) -> tuple[Any, ...]:
-        account_id = visitor_of(request).account_id
-        grace_seconds = _GRACE_HOURS * 3600
+    async def _revoke(self, _request: Any, account_id: str) -> list[ShownKey]:
+        await actions.revoke(self._services, account_id, self._id)
+        return await actions.listed(self._services, account_id)
+
+    async def _rotate(self, request: Any, account_id: str) -> tuple[Any, ...]:
+        plain = await actions.rotate(self._services, account_id, self._id)
+        listed = await actions.listed(self._services, account_id)
+        return listed, self._gr.update(value=plain, visible=True), *_code_samples(request, plain)
+
+
+def _event(gr: Any, act: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """`act` with the request, the visitor's account and the values. Its refusals are shown to the visitor."""
+
+    async def run(request: gr.Request, *sent: Any) -> Any:
         try:
-            plain = await services.database.run(
-                lambda session: api_keys.rotate(
-                    session, account_id, key_id, grace_seconds=grace_seconds, now=services.clock()
-                )[1]
-            )
-        except (InvalidApiKey, InvalidParameter, NotFound) as error:
+            return await act(request, visitor_of(request).account_id, *sent)
+        except ApiError as error:
             raise gr.Error(error.message) from error
-        listed = await _list_keys(services, account_id)
-        return listed, gr.update(value=plain, visible=True), *_code_samples(request, plain)
 
-    revoke.click(lambda: gr.update(visible=True), None, confirmation, **EVENT)
-    cancel.click(lambda: gr.update(visible=False), None, confirmation, **EVENT)
-    confirm.click(revoke_key, None, [listed_keys], **EVENT)
-    rotate.click(rotate_key, None, [listed_keys, *key_boxes], **EVENT)
+    return run
 
 
-def _description(key: ApiKey) -> str:
-    """One line about the key, as HTML."""
-    used = "never used" if key.last_used_at is None else f"last used {format_time(key.last_used_at)} UTC"
-    ends = format_time(key.expires_at) if key.expires_at else None
+def _description(shown: ShownKey) -> str:
+    """Some lines about the key, as HTML."""
+    key, tools, budget = shown.key, shown.settings.tools, shown.budget
     return pages.fragment(
-        "dashboard/key.html", key=key, created=format_time(key.created_at), used=used, ends=ends
+        "dashboard/key.html",
+        key=key,
+        created=format_time(key.created_at),
+        used=None if key.last_used_at is None else format_time(key.last_used_at),
+        ends=format_time(key.expires_at) if key.replaced_at and key.expires_at else None,
+        last_day=key_fields.shown_day(shown.settings.expires_at),
+        tools=None if tools is None else ", ".join(tool_title(name) for name in sorted(tools)),
+        budget=budget,
+        renews=None if budget is None else format_time(budget.renews_at),
     )
 
 

@@ -9,6 +9,8 @@ from web.rendering import pages
 
 _PERIODS = [("7 days", 7), ("30 days", 30), ("90 days", 90)]
 _CALL_HEADERS = ("Time (UTC)", "What", "Key", "Outcome", "Credits", "Time taken", "Request")
+_KEY_HEADERS = ("Key", "Successful calls", "Credits", "Credits a month at most")
+_TEST_HEADERS = ("Test key", "Successful calls, free of charge")
 _STATEMENT_HEADERS = ("Time (UTC)", "What", "Credits", "Balance", "Request")
 
 
@@ -73,16 +75,49 @@ def _build_usage(gr: Any, services: Services, page: Any) -> None:
         days = gr.Radio(_PERIODS, value=30, label="Period")
         group_by = gr.Radio([("Tool", "tool"), ("Key", "key")], value="tool", label="By")
     usage = gr.HTML(apply_default_css=False, elem_id="usage", padding=False, js_on_load=None)
+    by_key = gr.HTML(apply_default_css=False, elem_id="usage-by-key", padding=False, js_on_load=None)
 
-    async def draw(days_value: int, group_value: str, request: gr.Request) -> str:
+    async def draw(days_value: int, group_value: str, request: gr.Request) -> tuple[str, str]:
         user = visitor_of(request)
         day_count = days_value if days_value in {days for _, days in _PERIODS} else 30
         group: queries.GroupBy = "key" if group_value == "key" else "tool"
         await services.call_log.write(services.database)
-        bars = await services.database.read(
-            lambda session: queries.usage_bars(session, user.account_id, day_count, group, services.clock())
+        now = services.clock()
+        bars, of_keys = await services.database.read(
+            lambda session: (
+                queries.usage_bars(session, user.account_id, day_count, group, now),
+                queries.usage_by_key(session, user.account_id, now),
+            )
         )
-        return chart.render(bars)
+        return chart.render(bars), _usage_by_key(of_keys, f"{now:%B %Y}")
 
     for event in (page.load, days.change, group_by.change):
-        event(draw, [days, group_by], usage, **EVENT, show_progress="hidden")
+        event(draw, [days, group_by], [usage, by_key], **EVENT, show_progress="hidden")
+
+
+def _usage_by_key(found: list[queries.KeyUsage], month: str) -> str:
+    """Two tables: what cost credits, and what test keys did."""
+    live: list[list[str | int]] = [
+        [
+            each.name,
+            f"{each.calls:,}",
+            f"{each.credits:,}",
+            "none" if each.limit is None else f"{each.limit:,}",
+        ]
+        for each in found
+        if not each.is_test
+    ]
+    tests: list[list[str | int]] = [[each.name, f"{each.calls:,}"] for each in found if each.is_test]
+    tables: list[dict[str, object]] = [
+        {
+            "caption": f"Usage by key in {month}",
+            "headers": _KEY_HEADERS,
+            "rows": live,
+            "empty": "No calls this month yet.",
+        }
+    ]
+    if tests:
+        tables.append(
+            {"caption": f"Test calls in {month}", "headers": _TEST_HEADERS, "rows": tests, "empty": ""}
+        )
+    return pages.fragment("dashboard/usage_by_key.html", month=month, tables=tables)

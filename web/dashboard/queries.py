@@ -1,12 +1,12 @@
 """Database queries of the dashboard, each for one account. Independent of Gradio."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
 from sqlmodel import Session
 
-from api.auth import api_keys
+from api.auth import api_keys, key_settings
 from api.calls import call_log
 from api.editor import run_names
 from billing.ledger import accounts, grants, ledger, statement
@@ -50,6 +50,17 @@ class AccountSummary:
 
 
 @dataclass(frozen=True)
+class KeyUsage:
+    """What one key did this month, or the editor; also a key that was revoked meanwhile."""
+
+    name: str
+    is_test: bool
+    calls: int  # successful ones
+    credits: int
+    limit: int | None  # credits a month; None: no limit of its own
+
+
+@dataclass(frozen=True)
 class UsageBar:
     """Credits of one day and one tool or key."""
 
@@ -83,6 +94,27 @@ def usage_bars(
     return [
         UsageBar(f"{day:%m-%d}", sums.get((day, group), 0), group) for day in every_day for group in groups
     ]
+
+
+def usage_by_key(session: Session, account_id: str, now: datetime) -> list[KeyUsage]:
+    """This month's usage in UTC of each key that was used, most credits first."""
+    today = now.astimezone(UTC).date()
+    sums: dict[str | None, tuple[int, int]] = {}
+    for row in call_log.usage(session, account_id, today.replace(day=1), today):
+        calls, credits = sums.get(row.key_id, (0, 0))
+        sums[row.key_id] = calls + row.calls, credits + row.credits
+    keys = {key.id: key for key in api_keys.listed(session, account_id)}
+
+    def described(key_id: str | None, calls: int, credits: int) -> KeyUsage:
+        key = keys.get(key_id or "")
+        if key is None:
+            return KeyUsage(EDITOR_LABEL, False, calls, credits, None)
+        name = f"{key.name} ({key.first_characters}…)" + (", revoked" if key.revoked_at else "")
+        limit = key_settings.of(session, key).monthly_limit
+        return KeyUsage(name, key.is_test, calls, credits, limit)
+
+    found = [described(key_id, *counts) for key_id, counts in sums.items()]
+    return sorted(found, key=lambda usage: (-usage.credits, -usage.calls, usage.name))
 
 
 def call_rows(session: Session, account_id: str) -> list[list[str | int]]:

@@ -53,7 +53,7 @@ def live_a_little(url: str, accounts: int = 12) -> str:
     with database.transaction() as session:
         for number in range(accounts):
             account = account_with(session, credits=50)
-            api_keys.create(session, account.id, "n", NOON)
+            key, _ = api_keys.create(session, account.id, "n", NOON)
             sign_up(session, account.id, NOON)
             edit(session, account.id, NOON)
             session.add(BrandColors(account_id=account.id, colors="#1f3a5f"))
@@ -76,7 +76,7 @@ def live_a_little(url: str, accounts: int = 12) -> str:
             name_in_steps(session, batch, make_image(session, account.id, NOON), NOON)
             call_log.add(session, CallRecord(**logged(f"req_{number}", account.id)))
             for call_number in range(chance.randrange(20)):
-                call = admitted(session, account.id, key=f"{call_number}")
+                call = admitted(session, account.id, key=f"{call_number}", budget_id=key.id)
                 match chance.randrange(4):
                     case 0:
                         admission.settle_failure(session, call, now=NOON, stored_answer=(422, b"\0\xff"))

@@ -64,9 +64,10 @@ def test_what_cost_nothing_in_the_end_is_given_back(
             ledger.capture(session, held.id, lease_owner=OWNER, now=NOON)
             assert budgets.used(session, budget[1], NOON) == 1
             ledger.refund(session, held.id, now=later)
+        elif ending == "released":
+            ledger.release(session, held.id, now=later)
         else:
-            status = HoldStatus.RELEASED if ending == "released" else HoldStatus.EXPIRED
-            ledger.release(session, held.id, now=later, status=status)
+            ledger.release(session, held.id, now=later, status=HoldStatus.EXPIRED)
         assert budgets.used(session, budget[1], NOON) == 0
         assert audit(session) == []
 
