@@ -13,9 +13,12 @@ DEFAULT_NAME = "my key"
 GRACE_HOURS = 24
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ShownKey:
-    """A usable key, what limits it, and its count of this month."""
+    """A usable key, what limits it, and its count of this month.
+
+    Compared by identity, because Gradio hashes a list to see whether it has changed.
+    """
 
     key: ApiKey
     settings: KeySettings

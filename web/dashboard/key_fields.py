@@ -33,12 +33,12 @@ def build(gr: Any, settings: KeySettings = NO_SETTINGS, *, has_limit: bool = Tru
     with gr.Row(equal_height=False):
         limit = None
         if has_limit:
-            limit = gr.Number(
+            limit = gr.Textbox(
                 label="Credits a month at most",
                 info="Empty: no limit. Counted from the first of each month, in UTC.",
-                value=settings.monthly_limit,
-                precision=0,
-                minimum=1,
+                value="" if settings.monthly_limit is None else str(settings.monthly_limit),
+                max_lines=1,
+                max_length=12,
                 min_width=220,
                 elem_classes="key-limit",
             )
@@ -61,11 +61,11 @@ def build(gr: Any, settings: KeySettings = NO_SETTINGS, *, has_limit: bool = Tru
     return KeyFields(limit, tools, last_day)
 
 
-def read(tools: Sequence[str], last_day: str, limit: float | None = None) -> KeySettings:
+def read(tools: Sequence[str], last_day: str, limit: str = "") -> KeySettings:
     """The settings in the values of the fields. Raises InvalidParameter."""
     chosen = frozenset(tools)
     return KeySettings(
-        monthly_limit=None if limit is None else int(limit),
+        monthly_limit=_limit_of(limit.strip()),
         tools=None if chosen >= TOOLS.keys() else chosen,
         expires_at=_end_of(last_day.strip()),
     )
@@ -76,6 +76,14 @@ def shown_day(expires_at: datetime | None) -> str | None:
     if expires_at is None:
         return None
     return (expires_at.astimezone(UTC) - timedelta(microseconds=1)).date().isoformat()
+
+
+def _limit_of(text: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise InvalidParameter("monthly_limit", "The limit must be a whole number of credits.")
+    return int(text)
 
 
 def _end_of(day: str) -> datetime | None:

@@ -65,13 +65,13 @@ def build(gr: Any, services: Services, page: Any) -> None:
         kind_value: str,
         tools: Sequence[str],
         last_day: str,
-        limit: float | None,
+        limit: str,
         request: gr.Request,
     ) -> tuple[Any, ...]:
         account_id = visitor_of(request).account_id
         is_test = kind_value == _TEST
         try:
-            settings = key_fields.read(tools, last_day, None if is_test else limit)
+            settings = key_fields.read(tools, last_day, "" if is_test else limit)
             plain = await actions.create(services, account_id, name_value, settings, is_test=is_test)
         except ApiError as error:
             raise gr.Error(error.message) from error

@@ -9,8 +9,8 @@ from web.rendering import pages
 
 _PERIODS = [("7 days", 7), ("30 days", 30), ("90 days", 90)]
 _CALL_HEADERS = ("Time (UTC)", "What", "Key", "Outcome", "Credits", "Time taken", "Request")
-_KEY_HEADERS = ("Key", "Successful calls", "Credits", "Credits a month at most")
-_TEST_HEADERS = ("Test key", "Successful calls, free of charge")
+_KEY_HEADERS = ("Key", "Calls", "Credits", "Monthly limit")
+_TEST_HEADERS = ("Test key", "Calls, free of charge")
 _STATEMENT_HEADERS = ("Time (UTC)", "What", "Credits", "Balance", "Request")
 
 

@@ -84,9 +84,13 @@ def usage_bars(
     """The last `days` days including today, also days without calls."""
     last = now.date()
     first = last - timedelta(days=days - 1)
-    names = {key.id: key.name for key in api_keys.listed(session, account_id)}
+    keys = api_keys.listed(session, account_id)
+    names = {key.id: key.name for key in keys}
+    of_tests = {key.id for key in keys if key.is_test}
     sums: dict[tuple[date, str], int] = {}
     for row in call_log.usage(session, account_id, first, last):
+        if row.key_id in of_tests:
+            continue
         group = words.action(row.tool) if group_by == "tool" else names.get(row.key_id or "", EDITOR_LABEL)
         sums[row.day, group] = sums.get((row.day, group), 0) + row.credits
     groups = sorted({group for _, group in sums}) or ["no calls yet"]

@@ -2,7 +2,8 @@
 
 Gradio copies and downloads files that an event's arguments name. A request's body is therefore never passed
 on: it is validated here, and Gradio gets a new body made from the validated values. Arguments are null,
-integers or short strings. Objects are refused, and with them all files, paths and addresses.
+integers, short strings, or lists of choices that the page offers. Objects are refused, and with them all
+files, paths and addresses.
 """
 
 import json
@@ -19,9 +20,11 @@ BODY_LIMIT_BYTES = 8 * 1024
 SESSION_HASH = r"[a-z0-9]{1,32}"
 _ARGUMENTS_MAX = 8
 _TEXT_LENGTH_MAX = 1000
+_CHOICES_MAX = 32
 _ID_MAX = 2**31 - 1
 
 _Text = Annotated[str, Field(max_length=_TEXT_LENGTH_MAX)]
+_Choices = Annotated[list[_Text], Field(max_length=_CHOICES_MAX)]
 _Id = Annotated[int, Field(ge=0, le=_ID_MAX)]
 
 
@@ -36,7 +39,7 @@ class Event(BaseModel):
     session_hash: Annotated[str, Field(pattern=f"^{SESSION_HASH}$")]
     fn_index: _Id
     trigger_id: _Id
-    data: Annotated[list[int | _Text | None], Field(max_length=_ARGUMENTS_MAX)]
+    data: Annotated[list[int | _Text | _Choices | None], Field(max_length=_ARGUMENTS_MAX)]
     # Gradio's client always sends it; none of our events uses it.
     event_data: None = None
 
@@ -103,12 +106,21 @@ def _is_choice(component: Any, value: object) -> bool:
     return any(type(value) is type(choice) and value == choice for _, choice in component.choices)
 
 
+def _are_choices(component: Any, value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and len(set(value)) == len(value)
+        and all(_is_choice(component, each) for each in value)
+    )
+
+
 #: By Gradio's name of the component. Other components cannot be arguments of an event.
 _VALIDATORS: dict[str, Callable[[Any, object], bool]] = {
     "state": _is_empty,
     "textbox": _is_text,
     "dropdown": _is_choice,
     "radio": _is_choice,
+    "checkboxgroup": _are_choices,
 }
 
 
