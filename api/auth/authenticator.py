@@ -52,6 +52,10 @@ class Caller:
             allowed = ", ".join(sorted(self.tools))
             raise Forbidden(f"This API key may not use {name}. It may use: {allowed}.")
 
+    def check_rate(self) -> None:
+        """Raises RateLimited if no call of the rate was left when the key was authenticated."""
+        admission.check_rate(self.account_status.rate, is_test=self.is_test)
+
     def scoped(self, idempotency_key: str | None) -> str | None:
         """The caller's idempotency key, apart from those of live calls for a test key."""
         return _TEST_SCOPE + idempotency_key if self.is_test and idempotency_key else idempotency_key

@@ -117,7 +117,7 @@ def admit(
 
     state, within_rate = _take(session, account, now, taken=rate_taken, test_rate=test_rate)
     if not within_rate:
-        return Refused(_rate_refusal(state, test_rate), state, account.available)
+        return Refused(_rate_refusal(state, is_test=test_rate is not None), state, account.available)
     if found is not None:
         outcome = _existing(session, *found, fingerprint, state, account.available, now)
         if outcome is not None:
@@ -255,7 +255,7 @@ def check_retry_and_rate(
     account = accounts.lock(session, account_id)
     state, within_rate = _take(session, account, now, taken=rate_taken, test_rate=test_rate)
     if not within_rate:
-        return Refused(_rate_refusal(state, test_rate), state, account.available)
+        return Refused(_rate_refusal(state, is_test=test_rate is not None), state, account.available)
     found = idempotency.find(session, account_id, key)
     if found is None:
         return state
@@ -341,14 +341,14 @@ def take_rate(session: Session, account_id: str, now: datetime, test_rate: int |
     account = accounts.lock(session, account_id)
     state, within_rate = _take(session, account, now, taken=False, test_rate=test_rate)
     if not within_rate:
-        raise _rate_refusal(state, test_rate)
+        raise _rate_refusal(state, is_test=test_rate is not None)
     return state
 
 
-def check_rate(state: RateState | None) -> None:
+def check_rate(state: RateState | None, *, is_test: bool = False) -> None:
     """Raises RateLimited if `state` has no call left; a call after its Retry-After is accepted."""
     if state is not None and state.remaining == 0:
-        raise _rate_refusal(state)
+        raise _rate_refusal(state, is_test=is_test)
 
 
 def renew(session: Session, lease_owner: str, hold_ids: list[str], now: datetime) -> set[str]:
@@ -449,8 +449,8 @@ def _take(
     return state, True
 
 
-def _rate_refusal(state: RateState, test_rate: int | None = None) -> RateLimited:
-    who = "The plan allows" if test_rate is None else "Test keys have"
+def _rate_refusal(state: RateState, *, is_test: bool = False) -> RateLimited:
+    who = "Test keys have" if is_test else "The plan allows"
     message = f"{who} {state.limit} calls a minute; try again in {state.retry_after_seconds} s."
     return RateLimited(message, state.retry_after_seconds)
 

@@ -17,7 +17,6 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from api.calls import admission
 from api.calls import service as calls
 from api.errors import Forbidden, InvalidRequest
 from api.http import dependencies, forms, json_forms
@@ -44,7 +43,7 @@ async def answer(request: Request, services: ServicesOf) -> Response:
     caller = await dependencies.authenticated_for_tools(request)
     body_limits.refuse_declared_length(request.scope)
     if body_limits.may_be_longer_than(request.scope, body_limits.OTHER_LIMIT_BYTES):
-        admission.check_rate(caller.account_status.rate)  # Smaller bodies are refused by the tool itself.
+        caller.check_rate()  # Smaller bodies are refused by the tool itself.
     media_type, options = parse_options_header(request.headers.get("content-type"))
     forms.check_encoding(request, options)
     if media_type != b"application/json":

@@ -13,7 +13,6 @@ from starlette.responses import Response
 
 from api import response_bodies
 from api.auth.authenticator import Caller
-from api.calls import admission
 from api.calls import service as calls
 from api.calls.types import CallRequest, CallResult
 from api.http import dependencies, forms, refusals, remote_sources
@@ -77,7 +76,7 @@ async def _read_call(
     """The fields, the most pixels that the result could have at any size, and the call or its replay."""
     caller.require_tool(fields.TOOL.name)
     body_limits.refuse_declared_length(request.scope)
-    admission.check_rate(caller.account_status.rate)
+    caller.check_rate()
     idempotency_key = forms.idempotency_key(request)
     await dependencies.admit_body(request, caller)
     body = await bodies.read(request)

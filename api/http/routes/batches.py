@@ -13,7 +13,6 @@ from api.batches import service as batches
 from api.batches.acceptance import BatchRequest
 from api.batches.descriptions import describe
 from api.batches.models import BatchStatus, ItemStatus
-from api.calls import admission
 from api.calls.types import CallResult
 from api.errors import InvalidParameter
 from api.http import (
@@ -166,7 +165,7 @@ def add_to(app: FastAPI) -> None:
 
 async def accept(request: Request, caller: ToolCaller, services: ServicesOf) -> Response:
     body_limits.refuse_declared_length(request.scope)
-    admission.check_rate(caller.account_status.rate)
+    caller.check_rate()
     idempotency_key = forms.idempotency_key(request)
     forms.refuse_query(request)
     await dependencies.admit_body(request, caller)

@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 from api import response_bodies
 from api.auth.authenticator import Caller
-from api.calls import admission
 from api.editor.owners import claimant_of_image
 from api.http import (
     dependencies,
@@ -75,7 +74,7 @@ def add_to(app: FastAPI) -> None:
 
 async def store(request: Request, caller: ToolCaller, services: ServicesOf) -> Response:
     body_limits.refuse_declared_length(request.scope)
-    admission.check_rate(caller.account_status.rate)
+    caller.check_rate()
     idempotency_key = caller.scoped(forms.idempotency_key(request))
     forms.refuse_query(request)
     await dependencies.admit_body(request, caller)

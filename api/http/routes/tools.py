@@ -9,7 +9,6 @@ from starlette.background import BackgroundTask
 from starlette.responses import Response
 
 from api.auth.authenticator import Caller
-from api.calls import admission
 from api.calls import service as calls
 from api.calls.types import CallFailed, CallRequest, CallResult
 from api.errors import InvalidParameter, NotFound
@@ -115,7 +114,7 @@ async def _read_call(
     """The call, or the stored answer to its idempotency key if its files would have to be fetched."""
     caller.require_tool(tool.name)
     body_limits.refuse_declared_length(request.scope)
-    admission.check_rate(caller.account_status.rate)
+    caller.check_rate()
     idempotency_key = forms.idempotency_key(request)
     forms.refuse_query(request)
     await dependencies.admit_body(request, caller)
