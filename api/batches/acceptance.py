@@ -19,7 +19,7 @@ from api.batches import image_lifetimes, progress, steps, transitions
 from api.batches.descriptions import describe
 from api.batches.models import Batch, BatchItem, BatchStatus, BatchStepFile, ItemStatus
 from api.batches.steps import BatchStep
-from api.calls import admission, idempotency
+from api.calls import admission, call_holds, idempotency
 from api.calls.account_status import AccountStatus
 from api.calls.admission import Refused, Replayed
 from api.calls.idempotency import Answer
@@ -166,7 +166,7 @@ class _Accepting:
         account = accounts.lock(session, self.request.account_id)
         ledger.refresh(session, account, self.now)
         try:
-            admission.require_credit(
+            call_holds.require_credit(
                 session,
                 account,
                 self.now,

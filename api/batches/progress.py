@@ -15,7 +15,7 @@ from api.auth.models import ApiKey
 from api.batches import descriptions, steps, transitions
 from api.batches.models import Batch, BatchItem, BatchStatus, ItemStatus
 from api.batches.steps import StoredStep
-from api.calls import admission, idempotency
+from api.calls import call_holds, idempotency
 from api.calls.idempotency import RetryKind
 from api.durable.tasks import Task, TaskQueue
 from api.images.models import Image
@@ -206,7 +206,7 @@ def _start_job(
     now: datetime,
 ) -> None:
     request_id = new_id("req")
-    held = admission.hold(
+    held = call_holds.hold(
         session,
         account,
         request_id=request_id,

@@ -11,10 +11,10 @@ from enum import StrEnum
 
 from sqlalchemy import Table, bindparam
 from sqlalchemy.orm.attributes import set_committed_value
-from sqlmodel import Session, col, func, insert, select, update
+from sqlmodel import Session, insert, update
 
 from api import rate_limit
-from api.calls import call_log, idempotency
+from api.calls import call_holds, call_log, idempotency
 from api.calls.idempotency import Answer
 from api.calls.models import CallRecord, Replay, ReplayStatus
 from api.errors import IdempotencyInProgress, IdempotencyMismatch, RateLimited
@@ -28,9 +28,8 @@ from billing.ledger.plans import PLANS, PlanName
 
 LEASE_SECONDS = 30
 RENEW_EVERY_SECONDS = 10
-#: Of one account's test keys together: calls a minute, unless the settings say otherwise, and calls at once.
+#: Calls a minute of one account's test keys together, unless the settings say otherwise.
 TEST_CALLS_PER_MINUTE = 20
-TEST_CALLS_AT_ONCE = 2
 
 # Built once: building a statement takes longer than running it, and these run under the account's lock.
 _ACCOUNT: Table = Account.__table__  # type: ignore[attr-defined]
@@ -126,11 +125,11 @@ def admit(
         idempotency.forget(session, found[0].id)
 
     is_test = test_rate is not None
-    busy = concurrency_refusal(session, account, now, is_test=is_test)
+    busy = call_holds.concurrency_refusal(session, account, now, is_test=is_test)
     if busy is not None:
         return Refused(busy, state, account.available)
     try:
-        held = hold(
+        held = call_holds.hold(
             session,
             account,
             request_id=request_id,
@@ -146,77 +145,6 @@ def admit(
         session, account_id=account_id, key=key, fingerprint=fingerprint, hold_id=held.id, now=now
     )
     return Admitted(account_id, held.id, replay_id, idempotency_key is not None, state, account.available)
-
-
-def hold(
-    session: Session,
-    account: Account,
-    *,
-    request_id: str,
-    lease_owner: str,
-    lease_seconds: float,
-    now: datetime,
-    budget_id: str | None,
-    is_test: bool,
-) -> Hold:
-    """The hold of a call's credit; that of a test key's call, which costs nothing, only keeps its lease.
-
-    Raises as `ledger.hold`.
-    """
-    reference = f"request:{request_id}"
-    if is_test:
-        return ledger.hold_nothing(
-            session,
-            account,
-            reference=reference,
-            lease_owner=lease_owner,
-            lease_seconds=lease_seconds,
-            now=now,
-        )
-    return ledger.hold(
-        session,
-        account,
-        reference=reference,
-        lease_owner=lease_owner,
-        lease_seconds=lease_seconds,
-        now=now,
-        budget_id=budget_id,
-    )
-
-
-def require_credit(
-    session: Session, account: Account, now: datetime, *, budget_id: str | None, is_test: bool
-) -> None:
-    """Raises as `hold` would. The account must be locked."""
-    if is_test:
-        ledger.require_verified(account)
-    else:
-        ledger.require_credit(session, account, now, budget_id=budget_id)
-
-
-def concurrency_refusal(
-    session: Session, account: Account, now: datetime, *, is_test: bool = False
-) -> RateLimited | None:
-    """The refusal of one more call, if as many run as the plan allows. The account must be locked."""
-    if is_test:
-        if has_test_slot(session, account.id, now):
-            return None
-        return RateLimited(f"Test keys run {TEST_CALLS_AT_ONCE} calls at once; wait for one to finish.", 1)
-    plan = PLANS[PlanName(account.plan)]
-    is_full = not has_slot(session, account, plan.concurrent_calls, now)
-    message = f"The {plan.title} plan runs {plan.concurrent_calls} calls at once; wait for one to finish."
-    return RateLimited(message, 1) if is_full else None
-
-
-def has_slot(session: Session, account: Account, limit: int, now: datetime) -> bool:
-    """Whether fewer than `limit` calls of the account run. The account must be locked."""
-    # `held` includes waiting jobs and holds of dead processes, so only below the limit it decides by itself.
-    return account.held < limit or _count_running(session, account.id, now) < limit
-
-
-def has_test_slot(session: Session, account_id: str, now: datetime) -> bool:
-    """Whether one more call of the account's test keys may run. The account must be locked."""
-    return _count_running(session, account_id, now, are_tests=True) < TEST_CALLS_AT_ONCE
 
 
 def admit_unbilled(
@@ -501,18 +429,3 @@ def _try_expire(session: Session, hold: Hold | None, now: datetime) -> bool:
     except LeaseAlive:
         return False
     return True
-
-
-def _count_running(session: Session, account_id: str, now: datetime, *, are_tests: bool = False) -> int:
-    """Running calls: those that cost a credit, or those of test keys.
-
-    A hold whose lease has lapsed does not count, because its process died.
-    """
-    statement = select(func.count()).where(
-        col(Hold.account_id) == account_id,
-        Hold.status == HoldStatus.OPEN,
-        col(Hold.lease_until) > now,
-        col(Hold.lease_owner) != ledger.WAITING,
-        col(Hold.amount) == 0 if are_tests else col(Hold.amount) > 0,
-    )
-    return session.exec(statement).one()

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlmodel import Session
 
-from api.calls import admission, idempotency
+from api.calls import admission, call_holds, idempotency
 from api.calls.admission import Refused, Replayed
 from api.rate_limit import RateState
 from billing.errors import InsufficientCredits
@@ -63,11 +63,11 @@ def admit(
     if idempotency_key is None and idempotency.has_keyless(session, account_id, now):
         return MayFetch(rate, account.available)
     is_test = test_rate is not None
-    busy = None if is_job else admission.concurrency_refusal(session, account, now, is_test=is_test)
+    busy = None if is_job else call_holds.concurrency_refusal(session, account, now, is_test=is_test)
     if busy is not None:
         return Refused(busy, rate, account.available)
     try:
-        admission.require_credit(session, account, now, budget_id=budget_id, is_test=is_test)
+        call_holds.require_credit(session, account, now, budget_id=budget_id, is_test=is_test)
     except InsufficientCredits as error:
         return Refused(error, rate, account.available)
     return MayFetch(rate, account.available)

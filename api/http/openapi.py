@@ -21,6 +21,7 @@ PICTURES = {f"image/{kind}": {"schema": _FILE} for kind in ("png", "jpeg", "webp
 _DESCRIPTION = (
     "Send an image, get an image. Every successful call costs 1 credit, any other answer costs nothing."
     " Authenticate with `Authorization: Bearer bge_live_…` or `X-Api-Key`."
+    " A test key, `bge_test_…`, costs nothing: its results have at most 512 pixels a side and a watermark."
 )
 _EXAMPLE_CODE_MESSAGES = {
     "INVALID_PARAMETER": "quality: Input should be less than or equal to 100",

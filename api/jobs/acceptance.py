@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlmodel import Session, col, func, select
 
 from api import response_bodies
-from api.calls import admission, call_log, idempotency
+from api.calls import admission, call_holds, call_log, idempotency
 from api.calls import service as calls
 from api.calls.account_status import AccountStatus
 from api.calls.admission import Refused, Replayed
@@ -118,7 +118,7 @@ class _Accepting:
         ledger.refresh(session, account, now)
         job_id = new_id("job")
         try:
-            held = admission.hold(
+            held = call_holds.hold(
                 session,
                 account,
                 request_id=request.request_id,

@@ -13,7 +13,7 @@ import structlog
 from pydantic import ValidationError
 from sqlmodel import Session, col, select, update
 
-from api.calls import admission, call_log, call_spans, execution, idempotency
+from api.calls import admission, call_holds, call_log, call_spans, execution, idempotency
 from api.calls.admission import LEASE_SECONDS, Admitted
 from api.calls.in_flight import CallWaiter
 from api.calls.types import CallFailed, CallRequest, priority_of
@@ -344,9 +344,9 @@ def _claim(session: Session, services: Services, job_id: str) -> _Claimed | _End
     plan = PlanName(account.plan)
     jobs_at_once = max(1, PLANS[plan].concurrent_calls - 1)
     has_slot = (
-        admission.has_test_slot(session, account.id, now)
+        call_holds.has_test_slot(session, account.id, now)
         if job.is_test
-        else admission.has_slot(session, account, jobs_at_once, now)
+        else call_holds.has_slot(session, account, jobs_at_once, now)
     )
     if not has_slot:
         return _Pause(_SLOT_POLL_SECONDS)

@@ -128,7 +128,7 @@ def _fit(call: ToolCall, whole: tuple[int, int], size: tuple[int, int], side: in
     longest = longest_answer(fitted)
     if longest <= side:
         return fitted
-    smaller = fitting_size(fitted, max(1, side * max(fitted) // longest))
+    smaller = fitting_size(size, max(1, side * max(fitted) // longest))
     return smaller if longest_answer(smaller) < longest else fitted
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlmodel import Session, select
 
-from api.auth import api_keys, key_settings
+from api.auth import api_keys
 from api.auth.key_settings import KeySettings
 from api.auth.models import ApiKey
 from api.db.database import Database
@@ -273,32 +273,3 @@ def test_an_expired_key_says_so_and_a_revoked_one_does_not(database: Database, a
         api_keys.revoke(session, account_id, made.id, NOON)
         with pytest.raises(InvalidApiKey, match="not valid"):
             api_keys.find(session, plain, NOON)
-
-
-def test_a_rotation_keeps_the_settings_and_shares_the_count(database: Database, account_id: str) -> None:
-    chosen = KeySettings(monthly_limit=7, tools=frozenset({"crop"}), expires_at=NOON + 30 * DAY)
-    with database.transaction() as session:
-        old, _ = api_keys.create(session, account_id, "n", NOON, settings=chosen)
-        new, _ = api_keys.rotate(session, account_id, old.id, grace_seconds=3600, now=NOON)
-        assert key_settings.of(session, new) == chosen
-        assert api_keys.budget_id_of(new) == api_keys.budget_id_of(old) == old.id
-        # Rotated again in its grace period, the old one still passes on the day that was chosen.
-        third, _ = api_keys.rotate(session, account_id, old.id, grace_seconds=3600, now=NOON)
-        assert (old.expires_at, third.expires_at) == (NOON + 3600 * SECOND, NOON + 30 * DAY)
-
-
-def test_a_change_acts_on_all_keys_of_a_rotation_but_prolongs_no_replaced_one(
-    database: Database, account_id: str
-) -> None:
-    with database.transaction() as session:
-        old, _ = api_keys.create(session, account_id, "n", NOON)
-        new, _ = api_keys.rotate(session, account_id, old.id, grace_seconds=3600, now=NOON)
-        chosen = KeySettings(monthly_limit=3, tools=frozenset({"crop"}), expires_at=NOON + DAY)
-        api_keys.change_settings(session, account_id, new.id, chosen, NOON)
-        assert key_settings.of(session, old) == key_settings.of(session, new) == chosen
-        assert (old.expires_at, new.expires_at) == (NOON + 3600 * SECOND, NOON + DAY)
-        api_keys.change_settings(session, account_id, new.id, KeySettings(), NOON)
-        assert (old.expires_at, new.expires_at) == (NOON + 3600 * SECOND, None)
-        stranger = make_account(session).id
-        with pytest.raises(NotFound):
-            api_keys.change_settings(session, stranger, new.id, chosen, NOON)

@@ -6,7 +6,7 @@ import pytest
 from sqlmodel import Session, col, select
 
 from api import cleanup
-from api.calls import admission, idempotency
+from api.calls import idempotency
 from api.calls.admission import Admitted
 from api.calls.models import Replay
 from api.db.database import Database
@@ -60,8 +60,8 @@ def test_waiting_jobs_hold_credits_but_no_concurrent_calls(database: Database) -
             assert isinstance(admit(session, account.id, key=f"{number}"), Admitted)
     with database.transaction() as session:
         account = accounts.lock(session, account.id)
-        assert not admission.has_slot(session, account, plan_limit, NOON)
-        assert admission.concurrency_refusal(session, account, NOON) is not None
+        assert not call_holds.has_slot(session, account, plan_limit, NOON)
+        assert call_holds.concurrency_refusal(session, account, NOON) is not None
 
 
 def test_a_job_is_taken_up_by_one_process_at_a_time(database: Database) -> None:
