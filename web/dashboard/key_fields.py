@@ -39,6 +39,7 @@ def build(gr: Any, settings: KeySettings = NO_SETTINGS, *, has_limit: bool = Tru
                 value="" if settings.monthly_limit is None else str(settings.monthly_limit),
                 max_lines=1,
                 max_length=12,
+                interactive=True,
                 min_width=220,
                 elem_classes="key-limit",
             )
@@ -48,6 +49,7 @@ def build(gr: Any, settings: KeySettings = NO_SETTINGS, *, has_limit: bool = Tru
             value=shown_day(settings.expires_at) or "",
             max_lines=1,
             max_length=10,
+            interactive=True,
             min_width=220,
             elem_classes="key-last-day",
         )
@@ -57,6 +59,7 @@ def build(gr: Any, settings: KeySettings = NO_SETTINGS, *, has_limit: bool = Tru
         info="All of them: also those that are added later.",
         value=sorted(TOOLS if settings.tools is None else settings.tools),
         elem_classes="key-tools",
+        interactive=True,
     )
     return KeyFields(limit, tools, last_day)
 

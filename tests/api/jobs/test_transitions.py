@@ -6,7 +6,7 @@ import pytest
 from sqlmodel import Session, col, select
 
 from api import cleanup
-from api.calls import idempotency
+from api.calls import call_holds, idempotency
 from api.calls.admission import Admitted
 from api.calls.models import Replay
 from api.db.database import Database
