@@ -11,10 +11,13 @@ import httpx
 
 from api.auth import sessions
 from billing.timestamps import utc_now
+from ml.catalogue import TOOLS
 from tests.support.server import Customer, RunningServer
 
 JOIN = "/app/gradio_api/queue/join"
 DATA = "/app/gradio_api/queue/data"
+#: After the name of a new key: a live one that may use all tools, without a last day and a limit.
+NO_LIMITS: tuple[Any, ...] = ("live", sorted(TOOLS), "", "")
 
 
 def cookies_of(server: RunningServer, customer: Customer) -> dict[str, str]:

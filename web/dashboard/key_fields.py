@@ -30,7 +30,8 @@ class KeyFields:
 
 def build(gr: Any, settings: KeySettings = NO_SETTINGS, *, has_limit: bool = True) -> KeyFields:
     """Add the fields with the settings that a key has. `gr` is the gradio module."""
-    with gr.Row(equal_height=False):
+    # Gradio would add such a form around them by itself, but forget to delete it when the list is drawn anew.
+    with gr.layouts.Form():
         limit = None
         if has_limit:
             limit = gr.Textbox(
@@ -53,14 +54,15 @@ def build(gr: Any, settings: KeySettings = NO_SETTINGS, *, has_limit: bool = Tru
             min_width=220,
             elem_classes="key-last-day",
         )
-    tools = gr.CheckboxGroup(
-        [(tool.title, tool.name) for tool in TOOLS.values()],
-        label="Tools that it may use",
-        info="All of them: also those that are added later.",
-        value=sorted(TOOLS if settings.tools is None else settings.tools),
-        elem_classes="key-tools",
-        interactive=True,
-    )
+    with gr.layouts.Form():
+        tools = gr.CheckboxGroup(
+            [(tool.title, tool.name) for tool in TOOLS.values()],
+            label="Tools that it may use",
+            info="All of them: also those that are added later.",
+            value=sorted(TOOLS if settings.tools is None else settings.tools),
+            elem_classes="key-tools",
+            interactive=True,
+        )
     return KeyFields(limit, tools, last_day)
 
 

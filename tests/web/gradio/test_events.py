@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.gradio_client import DATA, JOIN, Dashboard, browser, results
+from tests.support.gradio_client import DATA, JOIN, NO_LIMITS, Dashboard, browser, results
 from tests.support.server import Customer, RunningServer
 
 CACHE = Path(os.environ.get("GRADIO_TEMP_DIR") or Path(tempfile.gettempdir()) / "gradio")
@@ -63,7 +63,7 @@ def test_files_and_urls_in_an_event_are_never_opened(
 ) -> None:
     database = server.data_dir / "bgeraser.db"
     address = f"http://127.0.0.1:{listener.getsockname()[1]}/x.png"
-    event = Dashboard(client).event("generate", "a name")
+    event = Dashboard(client).event("generate", "a name", *NO_LIMITS)
     copies = sorted(CACHE.rglob("*")) if CACHE.exists() else []
     places = [
         "/dev/zero",
@@ -115,7 +115,7 @@ def test_events_are_accepted_through_the_queue_only(client: httpx.Client, route:
 
 def test_a_genuine_event_is_answered(server: RunningServer, client: httpx.Client) -> None:
     dashboard = Dashboard(client)
-    answer = client.post(JOIN, json=dashboard.event("generate", "ein Schlüssel"))
+    answer = client.post(JOIN, json=dashboard.event("generate", "ein Schlüssel", *NO_LIMITS))
     assert answer.status_code == 200, answer.text
     (completed,) = results(client, dashboard.session_hash)
     assert completed["event_id"] == answer.json()["event_id"]
@@ -155,7 +155,7 @@ FIELDS: list[tuple[dict[str, Any], str]] = [
 def test_unexpected_values_are_refused_by_name(
     client: httpx.Client, fields: dict[str, Any], at_fault: str
 ) -> None:
-    event = Dashboard(client).event("generate", "a name")
+    event = Dashboard(client).event("generate", "a name", *NO_LIMITS)
     assert refused(client.post(JOIN, json=event | fields)) == (422, "INVALID_PARAMETER", at_fault)
 
 
@@ -168,10 +168,19 @@ def test_a_choice_must_be_one_of_the_options(client: httpx.Client, days: object)
 
 
 @pytest.mark.parametrize(
+    "tools",
+    [["no-tool"], ["crop", "crop"], "crop", None, [["crop"]], [7], [{"path": "/dev/zero"}], ["crop"] * 40],
+)
+def test_choices_must_be_a_list_of_the_options(client: httpx.Client, tools: object) -> None:
+    event = Dashboard(client).event("generate", "a name", "live", tools, "", "")
+    assert refused(client.post(JOIN, json=event)) == (422, "INVALID_PARAMETER", "data")
+
+
+@pytest.mark.parametrize(
     "name", ["simple_format", "batched", "oauth_token", "event_id", "request", "batch_trigger_ids", "\ud800"]
 )
 def test_an_unknown_field_is_refused(client: httpx.Client, name: str) -> None:
-    event = Dashboard(client).event("generate", "a name")
+    event = Dashboard(client).event("generate", "a name", *NO_LIMITS)
     answer = client.post(JOIN, content=json.dumps(event | {name: "x"}))
     assert refused(answer) == (400, "INVALID_REQUEST", None)
 
@@ -199,13 +208,13 @@ def test_a_malformed_event_is_refused(server: RunningServer, client: httpx.Clien
 
 @pytest.mark.parametrize("first", ["data", "fn_index", "session_hash"])
 def test_a_duplicate_name_is_refused(client: httpx.Client, first: str) -> None:
-    event = json.dumps(Dashboard(client).event("generate", "a name"))
+    event = json.dumps(Dashboard(client).event("generate", "a name", *NO_LIMITS))
     twice = f'{{"{first}": [{json.dumps(file_object("/dev/zero"))}], {event[1:]}'
     assert refused(client.post(JOIN, content=twice)) == (400, "INVALID_REQUEST", None)
 
 
 def test_a_lone_surrogate_in_a_text_is_refused(client: httpx.Client) -> None:
-    event = Dashboard(client).event("generate", "\ud800")
+    event = Dashboard(client).event("generate", "\ud800", *NO_LIMITS)
     answer = client.post(JOIN, content=json.dumps(event))
     assert refused(answer) == (422, "INVALID_PARAMETER", "data")
 
@@ -234,7 +243,7 @@ def test_a_large_event_is_refused_before_it_is_parsed(
     ],
 )
 def test_an_event_from_another_site_is_refused(client: httpx.Client, headers: dict[str, str]) -> None:
-    event = Dashboard(client).event("generate", "a name")
+    event = Dashboard(client).event("generate", "a name", *NO_LIMITS)
     assert refused(client.post(JOIN, json=event, headers=headers)) == (403, "FORBIDDEN", None)
     own = {"origin": str(client.base_url).rstrip("/"), "sec-fetch-site": "same-origin"}
     assert client.post(JOIN, json=event, headers=own).status_code == 200

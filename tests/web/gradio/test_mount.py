@@ -6,7 +6,7 @@ import re
 import httpx
 import pytest
 
-from tests.support.gradio_client import DATA, JOIN, Dashboard, browser
+from tests.support.gradio_client import DATA, JOIN, NO_LIMITS, Dashboard, browser
 from tests.support.raw_client import RawClient
 from tests.support.server import Customer, RunningServer
 
@@ -225,7 +225,7 @@ def test_the_dashboard_url_may_end_with_a_slash(server: RunningServer) -> None:
 def test_no_request_of_these_tests_left_a_traceback(server: RunningServer, customer: Customer) -> None:
     before = server.log_text().count("Traceback")
     with browser(server, customer) as client:
-        event = Dashboard(client).event("generate", "a name")
+        event = Dashboard(client).event("generate", "a name", *NO_LIMITS)
         for headers in ({"origin": "http://[::1"}, {"host": "[::1"}):
             client.post(JOIN, json=event, headers=headers)
         for path in CLOSED:
