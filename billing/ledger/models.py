@@ -167,7 +167,6 @@ class Hold(SQLModel, table=True):
         CheckConstraint("(status = 'open') = (settled_at is null)", name="hold_settled_has_time"),
         Index("hold_open_by_account", "account_id", "status"),
         Index("hold_lapsed", "status", "lease_until"),
-        Index("hold_by_budget_month", "budget_month_id"),
     )
 
     id: str = Field(primary_key=True)  # hold_…

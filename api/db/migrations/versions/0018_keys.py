@@ -89,9 +89,7 @@ def _change_holds(*, upgrading: bool) -> None:
             hold.create_check_constraint(
                 "hold_of_nothing_has_no_budget", "amount > 0 or budget_month_id is null"
             )
-            hold.create_index("hold_by_budget_month", ["budget_month_id"])
         else:
-            hold.drop_index("hold_by_budget_month")
             for name in (
                 "hold_of_nothing_has_no_budget",
                 "hold_of_credits_has_grant",
