@@ -222,6 +222,13 @@ def test_the_account_route_returns_credits_plan_and_limits(server: RunningServer
             "packCreditsExpireAt": None,
         },
         "limits": {"concurrentCalls": 2, "callsPerMinute": 20},
+        "key": {
+            "keyId": data["key"]["keyId"],
+            "isTest": False,
+            "tools": None,
+            "expiresAt": None,
+            "monthlyLimit": None,
+        },
     }
     days = (datetime.fromisoformat(data["credits"]["renewsAt"]) - datetime.now(UTC)).days
     assert 26 <= days <= 31
