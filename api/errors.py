@@ -163,6 +163,7 @@ ERROR_TABLE: dict[type[Exception], tuple[int, str]] = {
     billing_errors.AddressUnverified: (402, "INSUFFICIENT_CREDITS"),
     Forbidden: (403, "FORBIDDEN"),
     billing_errors.AccountClosed: (403, "FORBIDDEN"),
+    billing_errors.AccountSuspended: (403, "FORBIDDEN"),
     NotFound: (404, "NOT_FOUND"),
     MethodNotAllowed: (405, "METHOD_NOT_ALLOWED"),
     Expired: (410, "EXPIRED"),

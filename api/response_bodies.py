@@ -21,6 +21,9 @@ _MESSAGES: dict[type[Exception], str] = {
     billing_errors.AddressUnverified: "Confirm your e-mail address first; the link was mailed to you.",
     billing_errors.InsufficientCredits: "No credits are left.",
     billing_errors.AccountClosed: "This account was closed.",
+    billing_errors.AccountSuspended: (
+        "This account is suspended. Nothing was charged. Ask whoever runs this server."
+    ),
     billing_errors.UnknownAccount: "There is no such account.",
     billing_errors.LeaseLost: "The call was interrupted. Nothing was charged; please try again.",
     billing_errors.BadSignature: "This request has no valid and recent Stripe signature.",

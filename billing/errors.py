@@ -5,6 +5,7 @@ BillingError
 │   ├── BudgetSpent         the API key's limit for this month is reached
 │   └── AddressUnverified   the e-mail address was not confirmed, so no credit can be spent
 ├── AccountClosed           the account was closed
+├── AccountSuspended        the operator has suspended the account
 ├── AccountExists           the e-mail address is taken
 ├── UnknownAccount          no such account
 ├── InvalidGrant            an amount that is not a valid number of credits
@@ -50,6 +51,10 @@ class AddressUnverified(InsufficientCredits):
 
 class AccountClosed(BillingError):
     """The account was closed: its history is kept, but nothing can be done with it."""
+
+
+class AccountSuspended(BillingError):
+    """The operator has suspended the account: nothing can be started until it is restored."""
 
 
 class AccountExists(BillingError):

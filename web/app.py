@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from api.http.app import create_api
 from api.settings import Settings
+from web.admin import routes as admin
 from web.auth import routes as auth
 from web.auth import visitor
 from web.bootstrap import open_server_services
@@ -24,6 +25,7 @@ def create_app(settings: Settings, bound_host: str = "127.0.0.1") -> FastAPI:
     auth.add_to(app, settings)
     plans.add_to(app)
     editor.add_to(app, services)
+    admin.add_to(app)
     site.add_to(app)
     gradio_mount.mount(app)
     return app

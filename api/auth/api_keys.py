@@ -16,7 +16,7 @@ from api.auth import key_settings
 from api.auth.key_settings import KeySettings
 from api.auth.models import ApiKey
 from api.errors import InvalidApiKey, InvalidParameter, NotFound
-from billing.errors import AccountClosed
+from billing.errors import AccountClosed, AccountSuspended
 from billing.identifiers import new_id, random_base62, to_base62
 from billing.ledger import accounts, budgets
 from billing.ledger.models import Account
@@ -116,7 +116,8 @@ def find(session: Session, plain: str, now: datetime) -> ApiKey:
     """The row of a key that is valid at `now`. Writes nothing; see `touch`.
 
     Raises InvalidApiKey for a malformed, unknown or revoked key alike, and with another message for one that
-    has expired, which only its holder can know; AccountClosed for a valid key of a closed account.
+    has expired, which only its holder can know; AccountClosed and AccountSuspended for a valid key of such an
+    account.
     """
     return find_with_account(session, plain, now)[0]
 
@@ -134,6 +135,8 @@ def find_with_account(session: Session, plain: str, now: datetime) -> tuple[ApiK
     _check(key, now)
     if account.closed_at is not None:
         raise AccountClosed("This account was closed.")
+    if account.suspended_at is not None:
+        raise AccountSuspended("This account is suspended.")
     return key, account
 
 

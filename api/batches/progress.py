@@ -93,6 +93,11 @@ def advance(session: Session, services: Services, batch_id: str, activation: int
         return _OVER
     if batch.status == BatchStatus.PAUSED:
         return Advanced(is_over=not counts[ItemStatus.RUNNING], account_id=account.id, plan=plan)
+    if account.suspended_at is not None:
+        if counts[ItemStatus.RUNNING]:
+            return Advanced(False, account.id, plan)
+        transitions.block(batch)
+        return _OVER
     batch.status = BatchStatus.RUNNING
     batch.started_at = batch.started_at or now
     ledger.refresh(session, account, now)
@@ -116,12 +121,12 @@ def take_turns(session: Session, services: Services, batch_id: str, activation: 
 
 
 def unblock(session: Session, services: Services, batch_id: str) -> bool:
-    """Go on with a blocked batch if its account has credits again."""
+    """Go on with a blocked batch if its account has credits again and is not suspended."""
     batch = transitions.locked(session, batch_id)
     if batch is None or batch.status != BatchStatus.BLOCKED:
         return False
     account = session.get_one(Account, batch.account_id)
-    if account.closed_at is not None:
+    if account.closed_at is not None or account.suspended_at is not None:
         return False
     now = services.clock()
     ledger.refresh(session, account, now)
@@ -315,6 +320,7 @@ def due(session: Session, now: datetime, limit: int) -> list[str]:
         .where(
             Batch.status == BatchStatus.BLOCKED,
             col(Account.closed_at).is_(None),
+            col(Account.suspended_at).is_(None),
             or_(col(Account.available) > 0, period_began),
             has_room,
         )

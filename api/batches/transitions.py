@@ -85,7 +85,7 @@ def pause(batch: Batch) -> None:
 
 
 def block(batch: Batch) -> None:
-    """The account has no credits."""
+    """The account has no credits, or is suspended."""
     batch.status = BatchStatus.BLOCKED
     batch.activation += 1
 

@@ -8,7 +8,7 @@ of transactions. A crash loses the last second of those.
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -109,9 +109,11 @@ def tools_of(session: Session, request_ids: Collection[str]) -> dict[str, str]:
 
 def forget_old(session: Session, now: datetime, limit: int) -> int:
     """Delete up to `limit` rows older than `KEPT`; returns their number."""
+    # A day is forgotten as a whole, because usage is counted by days.
+    first_kept = (now - KEPT).astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     old = (
         select(CallRecord.request_id)
-        .where(col(CallRecord.day) < (now - KEPT).date().isoformat())
+        .where(col(CallRecord.started_at) < first_kept)
         .limit(limit)
         .scalar_subquery()
     )

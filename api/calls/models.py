@@ -49,7 +49,7 @@ class CallRecord(SQLModel, table=True):
         CheckConstraint("credits >= 0", name="call_record_credits_not_negative"),
         Index("call_record_by_account", "account_id", "started_at"),
         Index("call_record_by_day", "account_id", "day"),
-        Index("call_record_age", "day"),
+        Index("call_record_age", "started_at"),
     )
 
     request_id: str = Field(primary_key=True)  # req_…

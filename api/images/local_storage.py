@@ -29,6 +29,10 @@ class LocalStorage(Storage):
         self._outage_log = OutageLog("image storage")
         (directory / _UNFINISHED).mkdir(parents=True, exist_ok=True, mode=0o700)
 
+    @property
+    def directory(self) -> Path:
+        return self._directory
+
     def path(self, image_id: str) -> Path:
         """The path of an image, which need not exist. Raises `NotFound` for anything that is not an id."""
         storage.require_image_id(image_id)

@@ -16,8 +16,10 @@ from api.images.models import Image, ImageKind
 from api.images.signing import unix_seconds
 from api.images.storage import is_image_id
 from api.services import Services
+from billing.errors import AccountSuspended
 from billing.identifiers import new_id
 from billing.ledger import accounts
+from billing.ledger.models import Account
 from ml.backend import ToolAnswer
 from ml.imaging import codecs
 from ml.params import Params
@@ -287,6 +289,14 @@ def find(session: Session, services: Services, account_id: str | None, image_id:
         raise NotFound(_NO_SUCH_IMAGE)
     if account_id is not None and image.account_id != account_id:
         raise NotFound(_NO_SUCH_IMAGE)
+    return image
+
+
+def find_shared(session: Session, services: Services, image_id: str) -> Image:
+    """As `find`, for a signed URL: of any account that is not suspended. Raises AccountSuspended too."""
+    image = find(session, services, None, image_id)
+    if session.get_one(Account, image.account_id).suspended_at is not None:
+        raise AccountSuspended("the account of this image is suspended")
     return image
 
 

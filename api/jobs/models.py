@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Boolean, CheckConstraint, Column, Index, LargeBinary, Text
+from sqlalchemy import Boolean, CheckConstraint, Column, Index, LargeBinary, Text, text
 from sqlalchemy import false as sa_false
 from sqlmodel import Field, SQLModel
 
@@ -20,6 +20,9 @@ class JobStatus(StrEnum):
     @property
     def is_final(self) -> bool:
         return self not in (JobStatus.QUEUED, JobStatus.RUNNING)
+
+
+_FAILED = text("status = 'failed'")
 
 
 class Job(SQLModel, table=True):
@@ -40,6 +43,7 @@ class Job(SQLModel, table=True):
         Index("job_unfinished", "status", "id"),
         Index("job_expiry", "expires_at"),
         Index("job_by_batch", "batch_id", "finished_at"),
+        Index("job_failed", "finished_at", sqlite_where=_FAILED, postgresql_where=_FAILED),
     )
 
     id: str = Field(primary_key=True)  # job_…

@@ -335,6 +335,9 @@ def _claim(session: Session, services: Services, job_id: str) -> _Claimed | _End
         closed = AccountClosed("the account was closed")
         transitions.fail_and_release(session, job, closed, now, engine=services.engine)
         return _Ended()
+    if account.suspended_at is not None:
+        transitions.end_suspended(session, job, now, engine=services.engine)
+        return _Ended()
     if not is_waiting:
         transitions.wait_again(job, lost=True)
     if now >= transitions.waits_until(job) or job.losses >= _PROCESS_LOSSES_MAX:

@@ -20,7 +20,7 @@ from api.jobs.inputs import Inputs
 from api.jobs.models import Job, JobStatus
 from api.webhooks import outbox
 from api.webhooks.models import WebhookEvent
-from billing.errors import HoldSettled
+from billing.errors import AccountSuspended, HoldSettled
 from billing.ledger import accounts, ledger
 from billing.ledger.models import Hold
 from ml.errors import TimedOut
@@ -129,6 +129,14 @@ def cancel(session: Session, job: Job, now: datetime) -> None:
     finish(session, job, JobStatus.CANCELLED, now)
     idempotency.forget(session, job.answer_id)
     _release(session, job, now)
+
+
+def end_suspended(session: Session, job: Job, now: datetime, *, engine: Engine | None = None) -> None:
+    """End a job of a suspended account uncharged; a batch's item waits for another job instead of failing."""
+    if job.batch_id is not None:
+        cancel(session, job, now)
+    else:
+        fail_and_release(session, job, AccountSuspended("the account is suspended"), now, engine=engine)
 
 
 def recover(session: Session, hold_id: str, now: datetime) -> bool:

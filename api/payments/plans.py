@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -47,6 +47,7 @@ class BillingState:
     ends_at: datetime | None
     grace_ends_at: datetime | None
     has_portal: bool  # the account has a customer at Stripe
+    is_fixed: bool = False  # the operator has set the plan, and no subscription changes it
 
 
 def is_on(services: Services) -> bool:
@@ -90,7 +91,12 @@ def billing_state(session: Session, account_id: str, now: datetime) -> BillingSt
     account = session.get(Account, account_id)
     if account is None:
         raise UnknownAccount(f"no account {account_id}")
-    plan = PlanName(account.plan)
+    state = _billing_state(session, account, now)
+    return replace(state, is_fixed=account.operator_plan is not None)
+
+
+def _billing_state(session: Session, account: Account, now: datetime) -> BillingState:
+    account_id, plan = account.id, PlanName(account.plan)
     running = subscriptions.live_subscription(session, account_id)
     has_portal = customer_id_of(session, account_id) is not None
     if account.subscription_id is not None:

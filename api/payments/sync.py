@@ -5,26 +5,32 @@ loss only affects when it happens.
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
-from sqlmodel import select
+from sqlmodel import Session, col, delete, select
 
 from api.db import leader
 from api.errors import ServiceUnavailable
 from api.payments.customer_sync import CustomerBusy, adopt, sync_customer
+from api.payments.models import Reconciliation
 from api.payments.stripe_client import StripeAccess
 from api.services import Services
 from billing.errors import PaymentError
+from billing.identifiers import new_id
 from billing.subscriptions import events, subscriptions
 from billing.subscriptions.models import StripeCustomer, StripeEvent
 
 RECONCILE_EVERY = timedelta(hours=1)
 POLL_EVERY_SECONDS = 5.0
 _BATCH = 100
+#: How long the results of comparisons are kept, and how many customers of each.
+_KEPT = timedelta(days=30)
+_DETAILS_MAX = 50
 
 log = structlog.get_logger()
 
@@ -168,8 +174,24 @@ async def reconcile(
             log.warning("an account differed from Stripe", customer=customer_id, changes=changes)
         if report is not None:
             report(customer_id, changes)
-    await services.database.run(lambda session: events.delete_old(session, services.clock()))
+    await services.database.run(lambda session: _finish(session, result, services.clock()))
     return result
+
+
+def _finish(session: Session, result: Reconciled, now: datetime) -> None:
+    events.delete_old(session, now)
+    session.execute(delete(Reconciliation).where(col(Reconciliation.finished_at) < now - _KEPT))
+    details = {**result.changes, **{name: [reason] for name, reason in result.failures.items()}}
+    session.add(
+        Reconciliation(
+            id=new_id("rec"),
+            finished_at=now,
+            customers=result.customers,
+            differed=len(result.changes),
+            failed=len(result.failures),
+            details=json.dumps(dict(list(details.items())[:_DETAILS_MAX])),
+        )
+    )
 
 
 async def _adopt_unknown(services: Services, stripe: StripeAccess, result: Reconciled) -> None:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, Column, Index, LargeBinary, Text
+from sqlalchemy import CheckConstraint, Column, Index, LargeBinary, Text, text
 from sqlmodel import Field, SQLModel
 
 from billing.timestamps import UtcDateTime
@@ -62,6 +62,9 @@ class WebhookMessage(SQLModel, table=True):
     expires_at: datetime = Field(sa_type=UtcDateTime)
 
 
+_FAILED = text("status = 'failed'")
+
+
 class WebhookDelivery(SQLModel, table=True):
     """A message on its way to one endpoint, with the log of its attempts."""
 
@@ -74,6 +77,7 @@ class WebhookDelivery(SQLModel, table=True):
         Index("webhook_delivery_pending", "status", "id"),
         Index("webhook_delivery_by_endpoint", "endpoint_id", "created_at", "id"),
         Index("webhook_delivery_by_message", "message_id"),
+        Index("webhook_delivery_failed", "finished_at", sqlite_where=_FAILED, postgresql_where=_FAILED),
     )
 
     id: str = Field(primary_key=True)  # whd_…

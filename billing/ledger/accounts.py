@@ -1,11 +1,11 @@
-"""Accounts: create, find, lock, close."""
+"""Accounts: create, find, lock, suspend, close."""
 
 from datetime import datetime
 
 from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
-from billing.errors import AccountClosed, AccountExists, UnknownAccount
+from billing.errors import AccountClosed, AccountExists, AccountSuspended, UnknownAccount
 from billing.identifiers import new_id
 from billing.ledger.models import Account
 from billing.ledger.plans import PlanName
@@ -73,16 +73,18 @@ def find_by_email(session: Session, email: str) -> Account:
 def lock(session: Session, account_id: str) -> Account:
     """The account's current row, locked until the transaction ends. Lock it before changing credits.
 
-    Raises UnknownAccount, AccountClosed.
+    Raises UnknownAccount, AccountClosed, AccountSuspended.
     """
     account = lock_even_closed(session, account_id)
     if account.closed_at is not None:
         raise AccountClosed("this account was closed")
+    if account.suspended_at is not None:
+        raise AccountSuspended("this account is suspended")
     return account
 
 
 def lock_even_closed(session: Session, account_id: str) -> Account:
-    """As `lock`, but also for closed accounts, whose running calls still settle."""
+    """As `lock`, but also for closed and suspended accounts, whose running calls still settle."""
     account = session.exec(_LOCK, params={"account_id": account_id}).one_or_none()
     if account is None:
         raise UnknownAccount(f"no account {account_id}")
@@ -92,6 +94,30 @@ def lock_even_closed(session: Session, account_id: str) -> Account:
 def change_plan(session: Session, account: Account, plan: PlanName) -> None:
     """Change the plan: limits at once, credits from the next period on. Granted credits are kept."""
     account.plan = plan.value
+    session.flush()
+
+
+def suspend(session: Session, account: Account, *, now: datetime) -> None:
+    """Let nothing new start; running calls still settle. Idempotent; `account` is locked."""
+    account.suspended_at = account.suspended_at or now
+    session.flush()
+
+
+def restore(session: Session, account: Account) -> None:
+    """End a suspension. Idempotent; `account` is locked."""
+    account.suspended_at = None
+    session.flush()
+
+
+def mark_operator(session: Session, account: Account, *, now: datetime) -> None:
+    """Let the account use the operator's panel. Idempotent; `account` is locked."""
+    account.operator_since = account.operator_since or now
+    session.flush()
+
+
+def unmark_operator(session: Session, account: Account) -> None:
+    """Take the operator's mark away. Idempotent; `account` is locked."""
+    account.operator_since = None
     session.flush()
 
 

@@ -56,6 +56,8 @@ class Account(SQLModel, table=True):
         CheckConstraint("available >= 0", name="account_available_not_negative"),
         CheckConstraint("held >= 0", name="account_held_not_negative"),
         CheckConstraint("plan in ('free', 'standard', 'business')", name="account_plan_known"),
+        # For searches by the beginning of an address, which the unique index serves only on SQLite.
+        Index("account_email_prefix", "email", postgresql_ops={"email": "varchar_pattern_ops"}),
     )
 
     id: str = Field(primary_key=True)  # acc_…
@@ -72,6 +74,12 @@ class Account(SQLModel, table=True):
     subscription_id: str | None = Field(default=None)
     # The plan given by the operator while a subscription replaces it; it is restored afterwards.
     given_plan: str | None = Field(default=None)
+    # The plan that the operator has set in the place of any other, until it is released again.
+    operator_plan: str | None = Field(default=None)
+    # Since when nothing can be started, because the operator has suspended the account.
+    suspended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    # Since when the account may use the operator's panel.
+    operator_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
     # When the address was verified. Before that no credits are granted or spent.
     verified_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     available: int = Field(default=0)  # credits that can be held now

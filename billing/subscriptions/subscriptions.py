@@ -114,6 +114,31 @@ def end_grace(session: Session, account_id: str, now: datetime) -> None:
         _end_plan(session, account)
 
 
+def set_operator_plan(session: Session, account: Account, plan: PlanName | None) -> None:
+    """Let the operator's plan replace any other, whatever Stripe says; None: follow Stripe again.
+
+    Limits change at once. Credits stay; those of later periods come from the operator's plan, or from paid
+    invoices as long as there is a subscription. `account` is locked. After None, the plan is the one that
+    Stripe was last known to give, so let the customer be synchronised.
+    """
+    if plan is not None:
+        if account.operator_plan is None:
+            _remember_given_plan(account)
+        account.operator_plan = plan.value
+        accounts.change_plan(session, account, plan)
+        return
+    if account.operator_plan is None:
+        return
+    account.operator_plan = None
+    subscription = session.get(Subscription, account.subscription_id) if account.subscription_id else None
+    if subscription is not None:
+        accounts.change_plan(session, account, PlanName(subscription.plan))
+        return
+    restored = PlanName(account.given_plan or PlanName.FREE)
+    account.given_plan = None
+    accounts.change_plan(session, account, restored)
+
+
 def live_subscription(session: Session, account_id: str) -> Subscription | None:
     """The account's newest subscription that has not ended."""
     return session.exec(
@@ -161,12 +186,14 @@ def _apply_subscription(
     session: Session, account: Account, subscription: SubscriptionFacts, plan: PlanName
 ) -> list[str]:
     changes = []
+    if account.operator_plan is not None:
+        plan = PlanName(account.operator_plan)
     if account.plan != plan:
         changes.append(f"{account.id}: plan was {account.plan}, is {plan.value}")
     if account.subscription_id != subscription.id:
         changes.append(f"{account.id}: subscription was {account.subscription_id}, is {subscription.id}")
-    if account.subscription_id is None and PLANS[PlanName(account.plan)].paid:
-        account.given_plan = account.plan
+    if account.operator_plan is None:
+        _remember_given_plan(account)
     account.subscription_id = subscription.id
     account.period_anchor_at = subscription.anchor_at
     account.period_ends_at = subscription.period_ends_at
@@ -174,15 +201,22 @@ def _apply_subscription(
     return changes
 
 
+def _remember_given_plan(account: Account) -> None:
+    """Keep a plan given by the operator, which another one replaces for a time."""
+    if account.subscription_id is None and PLANS[PlanName(account.plan)].paid:
+        account.given_plan = account.plan
+
+
 def _end_plan(session: Session, account: Account) -> list[str]:
     """Return to the free plan, or to the one that the operator gave before.
 
     Paid credits are kept until they expire; periods continue from the same anchor.
     """
-    plan = PlanName(account.given_plan or PlanName.FREE)
+    plan = PlanName(account.operator_plan or account.given_plan or PlanName.FREE)
     changes = [f"{account.id}: plan was {account.plan}, is {plan.value}"]
     account.subscription_id = None
-    account.given_plan = None
+    if account.operator_plan is None:
+        account.given_plan = None
     account.period_ends_at = None
     accounts.change_plan(session, account, plan)
     return changes

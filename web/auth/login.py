@@ -4,6 +4,7 @@ An unknown address and a wrong password get the same message after the same work
 """
 
 from datetime import datetime
+from urllib.parse import quote
 
 from fastapi import Request
 from sqlmodel import Session
@@ -20,29 +21,44 @@ from web.auth import browser_session, forms, visitor
 from web.auth.services import auth_services_of
 from web.auth.visitor import SignedInVisitor
 
+#: The parameter by which the form is shown to somebody who is signed in.
+AGAIN = "again"
 _WRONG_CREDENTIALS = "The email address or the password is wrong."
 
 
 async def login_page(request: Request) -> Response:
     next_path = forms.local_path(request.query_params.get("next", ""))
-    if isinstance(await visitor.visitor_of(request), SignedInVisitor):
+    current = await visitor.visitor_of(request)
+    if not isinstance(current, SignedInVisitor):
+        return await _form(request, next_path=next_path)
+    if AGAIN not in request.query_params:
         return RedirectResponse(next_path, 303)
-    return await _form(request, next_path=next_path)
+    return await _form(request, next_path=next_path, email=current.email, is_again=True)
+
+
+def sign_in_again(next_path: str) -> Response:
+    """Ask a signed-in visitor to sign in once more, and come back to `next_path`."""
+    return RedirectResponse(f"/login?{AGAIN}=yes&next={quote(next_path, safe='')}", 303)
 
 
 async def login(request: Request) -> Response:
     _, fields = await forms.read(request)
     email = accounts.normalise_email(fields.get("email", ""))
     next_path = forms.local_path(fields.get("next", ""))
+    is_again = fields.get(AGAIN) == "yes"
     try:
         await _take_attempt(request, email)
     except RateLimited as error:
-        refused = await _form(request, 429, email=email, next_path=next_path, problem=error.message)
+        refused = await _form(
+            request, 429, email=email, next_path=next_path, problem=error.message, is_again=is_again
+        )
         refused.headers["Retry-After"] = str(error.retry_after_seconds)
         return refused
     created = await _verify_and_begin_session(request, email, fields.get("password", ""))
     if created is None:
-        return await _form(request, 401, email=email, next_path=next_path, problem=_WRONG_CREDENTIALS)
+        return await _form(
+            request, 401, email=email, next_path=next_path, problem=_WRONG_CREDENTIALS, is_again=is_again
+        )
     browser_session.set_cookies(request, created, email)
     return RedirectResponse(next_path, 303)
 
@@ -72,12 +88,19 @@ async def login_once(request: Request) -> Response:
     if signed_in is None:
         return await forms.show(request, "bad_link.html", 410, again=None)
     browser_session.set_cookies(request, *signed_in)
-    return RedirectResponse(forms.HOME, 303)
+    return RedirectResponse(forms.local_path(request.query_params.get("next", "")), 303)
 
 
 async def _form(
-    request: Request, status_code: int = 200, *, next_path: str, email: str = "", problem: str = ""
+    request: Request,
+    status_code: int = 200,
+    *,
+    next_path: str,
+    email: str = "",
+    problem: str = "",
+    is_again: bool = False,
 ) -> Response:
+    """`is_again`: the visitor is signed in, and is asked to prove once more who it is."""
     auth = auth_services_of(request)
     return await forms.show(
         request,
@@ -86,6 +109,7 @@ async def _form(
         email=email,
         problem=problem,
         next_path=next_path,
+        is_again=is_again,
         providers=list(auth.providers.values()),
         allows_sign_up=auth.allows_sign_up,
     )

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from api.http.routes.get_and_head import add_get
 from api.settings import Settings
-from web.auth import deletion, login, oauth, reset, settings_page, signup
+from web.auth import deletion, login, oauth, reset, settings_page, signup, visitor
 from web.auth.services import AuthServices
 
 PAGES = {
@@ -26,7 +26,7 @@ PAGES = {
 }
 FORMS = {
     "/login": login.login,
-    "/logout": login.logout,
+    visitor.LOGOUT_PATH: login.logout,
     "/signup": signup.signup,
     "/verify": signup.verify,
     "/verify/resend": signup.resend,

@@ -23,8 +23,10 @@ from api.errors import Forbidden, NotSignedIn, ServiceUnavailable
 from api.http import dependencies, responses
 from api.networks import network_of
 from api.services import Services
+from billing.errors import AccountSuspended
 
 _COOKIE = "bgeraser_session"
+LOGOUT_PATH = "/logout"
 #: The names that the session's cookie may have, over http and https.
 SESSION_COOKIES = (_COOKIE, f"__Host-{_COOKIE}")
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
@@ -45,6 +47,8 @@ class Visitor:
     account_id: str | None = None
     email: str | None = None
     is_verified: bool = False  # the account's address was confirmed
+    is_operator: bool = False  # the account may use the operator's panel
+    is_suspended: bool = False  # nothing is shown and done but signing out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +66,16 @@ def install(app: FastAPI, services: Services) -> None:
 
 
 async def visitor_of(request: Request) -> Visitor | None:
-    """The visitor identified by the session cookie, None without a session. Raises ServiceUnavailable."""
+    """The visitor identified by the session cookie, None without a session.
+
+    Raises ServiceUnavailable, and AccountSuspended for the session of a suspended account, which can only be
+    ended.
+    """
     if not hasattr(request.state, "visitor"):
         request.state.visitor = await _load_visitor(request)
     visitor: Visitor | None = request.state.visitor
+    if visitor is not None and visitor.is_suspended and request.url.path != LOGOUT_PATH:
+        raise AccountSuspended("this account is suspended")
     return visitor
 
 
@@ -225,6 +235,8 @@ async def _load_visitor(request: Request) -> Visitor | None:
         account_id=account.id,
         email=account.email,
         is_verified=account.verified_at is not None,
+        is_operator=account.operator_since is not None,
+        is_suspended=account.suspended_at is not None,
     )
 
 

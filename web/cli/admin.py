@@ -3,7 +3,7 @@
 Imports are inside the commands, so that `bgeraser --help` is fast.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -13,11 +13,20 @@ from api.settings import Settings
 from billing.ledger.plans import PlanName
 
 if TYPE_CHECKING:
+    from sqlmodel import Session
+
     from api.db.database import Database
+    from api.operators.acts import ActDone, ActRequest
 
 app = typer.Typer(help="Accounts, credits and payments.", no_args_is_help=True)
 
 MAX_GOODWILL_CREDITS = 1_000_000
+#: Why, in the audit log, where a command does not ask for it.
+_COMMAND_LINE_REASON = "asked for on the command line"
+
+
+Email = Annotated[str, typer.Argument(help="The account's email address.")]
+Reason = Annotated[str, typer.Option(help="Why, for the audit log.")]
 
 
 @app.command("create-account")
@@ -33,6 +42,9 @@ def create_account(
 ) -> None:
     """Create an account and print an API key for it, once. Only the key goes to stdout."""
     from api.auth import api_keys
+    from api.operators import audit_log
+    from api.operators.audit_log import Actor
+    from api.operators.models import Act
     from billing import identifiers
     from billing.errors import AccountExists
     from billing.ledger import accounts, ledger
@@ -58,6 +70,15 @@ def create_account(
                     )
                 _, key = api_keys.create(session, account.id, "command line", now)
                 available = account.available
+                audit_log.append(
+                    session,
+                    Actor(),
+                    Act.CREATE_ACCOUNT,
+                    account_id=account.id,
+                    reason=_COMMAND_LINE_REASON,
+                    now=now,
+                    after={"plan": plan.value, "available": available, "granted": credits_},
+                )
         except AccountExists:
             _fail(
                 f"{address} already has an account. Create another key: bgeraser admin create-key {address}"
@@ -78,7 +99,10 @@ def create_key(
     """Print another API key for an account, once."""
     from api.auth import api_keys
     from api.errors import InvalidParameter
-    from billing.errors import AccountClosed, UnknownAccount
+    from api.operators import audit_log
+    from api.operators.audit_log import Actor
+    from api.operators.models import Act
+    from billing.errors import AccountClosed, AccountSuspended, UnknownAccount
     from billing.ledger import accounts
     from billing.timestamps import utc_now
 
@@ -89,9 +113,19 @@ def create_key(
         except UnknownAccount:
             _fail(f"No account has the address {address}")
         try:
-            _, key = api_keys.create(session, account.id, name, utc_now())
-        except (InvalidParameter, AccountClosed) as error:
+            now = utc_now()
+            created, key = api_keys.create(session, account.id, name, now)
+        except (InvalidParameter, AccountClosed, AccountSuspended) as error:
             _fail(str(error))
+        audit_log.append(
+            session,
+            Actor(),
+            Act.CREATE_KEY,
+            account_id=account.id,
+            reason=_COMMAND_LINE_REASON,
+            now=now,
+            after={"key": created.id},
+        )
     typer.echo("This API key is shown once; keep it safe:", err=True)
     typer.echo(key)
 
@@ -102,19 +136,73 @@ def login_link(
     address: Annotated[
         str | None, typer.Option(help="The server's address. Default: BGERASER_PUBLIC_URL or this machine.")
     ] = None,
+    page: Annotated[
+        str | None, typer.Option(help="The page that the link leads to, such as /app/admin.")
+    ] = None,
 ) -> None:
     """Print a link that logs a browser in to an account. It works once, within 24 hours."""
+    from urllib.parse import quote
+
     from api.auth import registration, tokens
     from api.auth.models import Purpose
+    from api.operators import audit_log
+    from api.operators.audit_log import Actor
+    from api.operators.models import Act
     from billing.timestamps import utc_now
 
     with _database() as database, database.transaction() as session:
         account = registration.open_account(session, email)
         if account is None:
             _fail(f"No open account has the address {email}")
-        token = tokens.create(session, account.id, Purpose.LOGIN, now=utc_now())
+        now = utc_now()
+        token = tokens.create(session, account.id, Purpose.LOGIN, now=now)
+        audit_log.append(
+            session,
+            Actor(),
+            Act.LOGIN_LINK,
+            account_id=account.id,
+            reason=_COMMAND_LINE_REASON,
+            now=now,
+        )
     site = (address or Settings.load().public_url or "http://127.0.0.1:8000").rstrip("/")
-    typer.echo(f"{site}/login/once?token={token}")
+    next_page = f"&next={quote(page, safe='/')}" if page else ""
+    typer.echo(f"{site}/login/once?token={token}{next_page}")
+
+
+@app.command("grant-operator")
+def grant_operator(email: Email, reason: Reason = _COMMAND_LINE_REASON) -> None:
+    """Let an account use the operator's panel at /app/admin."""
+    from api.operators import acts
+
+    _act(email, reason, acts.grant_operator)
+    typer.echo(f"{email} may use the operator's panel, shortly after logging in: /app/admin", err=True)
+
+
+@app.command("revoke-operator")
+def revoke_operator(email: Email, reason: Reason = _COMMAND_LINE_REASON) -> None:
+    """Take the operator's panel away from an account, at once."""
+    from api.operators import acts
+
+    _act(email, reason, acts.revoke_operator)
+    typer.echo(f"{email} is no operator any more.", err=True)
+
+
+@app.command("suspend")
+def suspend(email: Email, reason: Reason = _COMMAND_LINE_REASON) -> None:
+    """Suspend an account: nothing new starts, its keys and pages are refused at once."""
+    from api.operators import acts
+
+    _act(email, reason, acts.suspend)
+    typer.echo(f"{email} is suspended.", err=True)
+
+
+@app.command("restore")
+def restore(email: Email, reason: Reason = _COMMAND_LINE_REASON) -> None:
+    """End the suspension of an account."""
+    from api.operators import acts
+
+    _act(email, reason, acts.restore)
+    typer.echo(f"{email} is not suspended any more.", err=True)
 
 
 @app.command("audit")
@@ -139,16 +227,34 @@ def reconcile() -> None:
     """Compare plans and credits with Stripe and repair differences. Exits with 1 if Stripe failed."""
     import asyncio
 
+    from api.operators import audit_log
+    from api.operators.audit_log import Actor
+    from api.operators.models import Act
     from api.payments import sync
     from api.services import Services
+    from billing.timestamps import utc_now
     from web.bootstrap import services_for_command
 
     settings = Settings.load()
 
+    def log_reconciliation(session: "Session", done: sync.Reconciled) -> None:
+        counts = {"customers": done.customers, "repaired": len(done.changes), "failed": len(done.failures)}
+        audit_log.append(
+            session,
+            Actor(),
+            Act.RECONCILE,
+            account_id=None,
+            reason=_COMMAND_LINE_REASON,
+            now=utc_now(),
+            after=counts,
+        )
+
     async def reconcile_all(services: Services) -> sync.Reconciled:
         if services.stripe is None:
             _fail("Set BGERASER_STRIPE_SECRET_KEY first.")
-        return await sync.reconcile(services, services.stripe)
+        done = await sync.reconcile(services, services.stripe)
+        await services.database.run(lambda session: log_reconciliation(session, done))
+        return done
 
     with services_for_command(settings) as services:
         done = asyncio.run(reconcile_all(services))
@@ -250,6 +356,24 @@ def migrate_database(
     typer.echo(
         "All balances were verified. Set BGERASER_DATABASE_URL to the new address and start the server."
     )
+
+
+def _act(email: str, reason: str, act: "Callable[[Session, ActRequest], ActDone]") -> None:
+    from api.errors import ApiError
+    from api.operators.acts import ActRequest
+    from api.operators.audit_log import Actor
+    from billing.errors import AccountClosed, UnknownAccount
+    from billing.ledger import accounts
+    from billing.timestamps import utc_now
+
+    with _database() as database, database.transaction() as session:
+        try:
+            account = accounts.find_by_email(session, email)
+            act(session, ActRequest(Actor(), account.id, reason, utc_now()))
+        except UnknownAccount:
+            _fail(f"No account has the address {email}")
+        except (ApiError, AccountClosed) as error:
+            _fail(str(error))
 
 
 @contextmanager

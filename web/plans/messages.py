@@ -5,14 +5,24 @@ from datetime import datetime
 from api.payments.plans import BillingState
 from billing.ledger.plans import PLANS
 
+_ASSIGNED = "The operator of this server assigned this plan to you."
+
 
 def plan_status(state: BillingState) -> str:
-    """One or two sentences about the plan's status, "" for the free plan."""
+    """Some sentences about the plan's status, "" for the free plan."""
+    if not state.is_fixed:
+        return _subscription_status(state)
+    if state.status in ("free", "given"):
+        return _ASSIGNED
+    return f"{_ASSIGNED} Your subscription: {_subscription_status(state)}"
+
+
+def _subscription_status(state: BillingState) -> str:
     match state.status:
         case "free":
             return ""
         case "given":
-            return "The operator of this server assigned this plan to you."
+            return _ASSIGNED
         case "trialing":
             return f"Free of charge until {_day(state.renews_at)}, then paid monthly."
         case "active" if state.next_plan is not None:

@@ -109,7 +109,7 @@ async def success_page(request: Request) -> Response:
     user = await visitor.require_signed_in(request)
     state = await rendering.billing_state(visitor.services_of(request), user.account_id)
     bought = request.query_params.get("plan", "")
-    is_active = state.status in ("active", "trialing", "ending") and state.plan == bought
+    is_active = state.status in ("active", "trialing", "ending") and (state.plan == bought or state.is_fixed)
     poll_count = rendering.poll_count(request)
     next_poll = None
     if not is_active and bought in _BUYABLE and poll_count < _POLLS_MAX:

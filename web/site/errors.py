@@ -9,6 +9,7 @@ from starlette.responses import Response
 from api import response_bodies
 from api.errors import NotSignedIn, status_and_code
 from api.http import responses
+from billing.errors import AccountSuspended
 from web.rendering import pages
 
 ExceptionHandler = Callable[[Request, Any], Any]
@@ -53,6 +54,9 @@ def error_page(request: Request, error: Exception) -> Response:
     """The page for `error`, with the API's message for it."""
     known = responses.as_known_error(error)
     status, _ = status_and_code(known)
+    current = getattr(request.state, "visitor", None)
+    if isinstance(known, AccountSuspended) and current is not None and current.is_suspended:
+        return pages.render(request, "suspended.html", status)
     message = response_bodies.error_fields(known)["message"]
     title = _TITLES.get(status, "Something went wrong")
     return pages.render(request, "error.html", status, title=title, message=message)

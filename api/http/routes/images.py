@@ -162,7 +162,7 @@ async def fetch(image_id: str, request: Request, services: ServicesOf) -> Respon
     """The image of a signed URL, or its preview; no key is needed."""
     now = services.clock()
     width = services.signer.verify(image_id, request.query_params.multi_items(), now)
-    image = await services.database.read(lambda session: images.find(session, services, None, image_id))
+    image = await services.database.read(lambda session: images.find_shared(session, services, image_id))
     await images.keep_longer(services, image)
     headers = _file_headers(image, now, width)
     if request.headers.get("if-none-match") == headers["ETag"]:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlmodel import SQLModel
 
 from api.auth import api_keys
+from api.db import append_only
 from api.db.database import Database
 from api.db.migrations import upgrade
 from api.db.migrations.upgrade import ENGINE_TABLES
@@ -24,6 +25,7 @@ from tests.support.batch_rows import make_batch, make_image, name_in_steps
 from tests.support.editor_rows import edit
 from tests.support.job_rows import make_job
 from tests.support.load import NOON, PROCESSES, account_with, admitted, succeed
+from tests.support.operator_rows import operate
 from tests.support.stripe_rows import pay
 from tests.support.webhook_rows import make_delivery
 
@@ -46,6 +48,7 @@ REVISIONS = [
     "0016",
     "0017",
     "0018",
+    "0019",
 ]
 
 
@@ -58,6 +61,7 @@ def fill(url: str) -> None:
         sign_up(session, account.id, NOON)
         edit(session, account.id, NOON)
         pay(session, account.id, NOON)
+        operate(session, account.id, NOON)
         succeed(session, admitted(session, account.id, key="k"))
         admitted(session, account.id, key="runs")
         make_job(session, account.id, NOON)
@@ -112,7 +116,8 @@ def test_the_migrations_create_the_checks_and_triggers_of_the_models(database_ur
     upgrade.downgrade(database_url, "base")
     with upgrade.locked_connection(database_url) as connection:
         SQLModel.metadata.create_all(connection)
-        for statement in constraints.statements(connection.dialect.name):
+        dialect = connection.dialect.name
+        for statement in (*constraints.statements(dialect), *append_only.statements(dialect, "audit_log")):
             connection.execute(text(statement))
     described = schema_of(database_url)
     assert described["triggers"]
