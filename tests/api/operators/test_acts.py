@@ -284,9 +284,12 @@ def test_a_refund_that_races_with_the_capture_of_its_call_is_exact(desk: Desk, r
 
 
 def test_an_act_that_fails_at_its_end_leaves_neither_change_nor_entry(desk: Desk) -> None:
-    with pytest.raises(RuntimeError), desk.database.transaction() as session:
+    def act_and_die(session: Session) -> None:
         acts.grant_credits(session, desk.request(), amount=5, expires_at=None)
         raise RuntimeError("the process died before its commit")
+
+    with pytest.raises(RuntimeError):
+        desk.database.submit(act_and_die).result()
     assert desk.customer().available == 10
     assert desk.log() == []
 
