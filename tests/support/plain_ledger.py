@@ -239,6 +239,31 @@ class PlainLedger:
             self.entries.append(("revocation", -taken, grant_reference))
         return amount - taken
 
+    def take_back(self, amount: int, chosen: dict[str, int], now: datetime) -> int:
+        """Goodwill first, the month's credits next, packs last; of these the newest grants first.
+
+        `chosen` is how much of each grant was taken: of those that are equal, any.
+        """
+        if amount < 1:
+            raise InvalidGrant
+
+        def key(grant: PlainGrant) -> tuple[int, float]:
+            turn = 2 if grant.is_of_pack else 1 if grant.reference.startswith("period ") else 0
+            return turn, -grant.created_at.timestamp()
+
+        live = [grant for grant in self.grants.values() if grant.available and not grant.has_ended(now)]
+        assert chosen.keys() <= {grant.reference for grant in live}
+        left = amount
+        for each in sorted({key(grant) for grant in live}):
+            equals = [grant for grant in live if key(grant) == each]
+            due = min(left, sum(grant.available for grant in equals))
+            assert sum(chosen.get(grant.reference, 0) for grant in equals) == due
+            left -= due
+        for reference, taken in chosen.items():
+            self.grants[reference].available -= taken
+            self.entries.append(("revocation", -taken, reference))
+        return amount - left
+
     def hear_of(self, invoice: PlainInvoice, now: datetime) -> None:
         """A paid invoice and what became of its money."""
         if invoice.name not in self.invoices:

@@ -321,6 +321,24 @@ PLAN_READS = (
 )
 PLAN_CHANGES = ("/plans/portal", "/plans/{plan}/checkout", "/packs/{credits_}/checkout")
 
+#: The operator's panel; tests/web/admin tries each with every kind of visitor.
+_PANEL_ACCOUNT = "/app/admin/accounts/{account_id}"
+PANEL_READS = ("/app/admin", "/app/admin/accounts", _PANEL_ACCOUNT, "/app/admin/log", "/app/admin/log.csv")
+PANEL_CHANGES = tuple(
+    f"{_PANEL_ACCOUNT}/{act}"
+    for act in (
+        "grant-credits",
+        "take-back-credits",
+        "change-plan",
+        "suspend",
+        "restore",
+        "end-sessions",
+        "revoke-keys",
+        "refund-call",
+        "revoke-operator",
+    )
+)
+
 TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
     **{("POST", f"/api/tools/{name}"): tool_with_a_strangers_picture for name in TOOLS},
     ("POST", "/api/tools/{tool}"): unknown_tool,
@@ -379,6 +397,7 @@ TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
             *EDITOR_READS,
             *PEOPLE_READS,
             *PLAN_READS,
+            *PANEL_READS,
             "/api/tools",
             "/healthz",
             "/readyz",
@@ -387,7 +406,9 @@ TRIALS: dict[tuple[str, str], Callable[[House, str, str], None]] = {
         )
     },
     **dict.fromkeys(EDITOR_CHANGES, tells_nothing_of_accounts),
-    **{("POST", path): tells_nothing_of_accounts for path in (*PEOPLE_CHANGES, *PLAN_CHANGES)},
+    **{
+        ("POST", path): tells_nothing_of_accounts for path in (*PEOPLE_CHANGES, *PLAN_CHANGES, *PANEL_CHANGES)
+    },
 }
 
 

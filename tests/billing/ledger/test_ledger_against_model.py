@@ -32,6 +32,7 @@ from billing.ledger.audit import audit
 from billing.ledger.models import Account, Entry, Grant, GrantKind, Hold, HoldStatus
 from billing.ledger.plans import PlanName
 from billing.ledger.statement import statement
+from billing.ledger.takeback import take_back
 from billing.subscriptions.revocation import revoke
 from tests.support.plain_ledger import PlainLedger, plain_period
 
@@ -227,6 +228,52 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(name=revocations, grant=grants, amount=st.integers(1, 6))
     def revoke_again(self, name: str, grant: str, amount: int) -> None:
         self.revoke_named(name, grant, amount, crash=False)
+
+    @rule(amount=st.integers(0, 9), is_refreshed=st.booleans(), crash=CRASHES)
+    def take_back(self, amount: int, is_refreshed: bool, crash: bool) -> None:
+        """As an operator does: whatever can be spent, of several grants. What holds have stays."""
+        name = f"takeback {next(self.names)}"
+        chosen: dict[str, int] = {}
+
+        def take(session: Session, account: Account) -> int:
+            if is_refreshed:
+                ledger.refresh(session, account, self.now)
+            taken = take_back(session, account, amount=amount, reference=self.stored(name), now=self.now)
+            made = select(Entry.amount, Grant.reference).join(Grant, col(Grant.id) == col(Entry.grant_id))
+            of_this = made.where(col(Entry.reference).startswith(f"{self.stored(name)}:"))
+            chosen.update({self.model_name(each): -part for part, each in session.exec(of_this)})
+            return taken
+
+        def take_plainly() -> int:
+            if is_refreshed:
+                self.plain.refresh(self.now)
+            return self.plain.take_back(amount, chosen, self.now)
+
+        self.both(take, take_plainly, crash)
+
+    @rule(name=holds, amount=st.integers(1, 3), crash=CRASHES)
+    def make_good(self, name: str, amount: int, crash: bool) -> None:
+        """An operator refunds a call and grants some credits for the trouble, in one transaction."""
+        grant = f"goodwill {next(self.names)}"
+
+        def do(session: Session, account: Account) -> int:
+            refunded = ledger.refund(session, self.hold_ids[name], now=self.now).amount
+            ledger.grant(
+                session,
+                account,
+                kind=GrantKind.GOODWILL,
+                amount=amount,
+                reference=self.stored(grant),
+                expires_at=None,
+                now=self.now,
+            )
+            return refunded + amount
+
+        self.both(
+            do,
+            lambda: self.plain.refund(name, self.now) + self.plain.grant(grant, amount, None, self.now),
+            crash,
+        )
 
     @rule(plan=st.sampled_from(PlanName), crash=CRASHES)
     def change_plan(self, plan: PlanName, crash: bool) -> None:

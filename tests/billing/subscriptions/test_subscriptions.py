@@ -80,3 +80,56 @@ def test_a_dispute_lost_again_revokes_only_what_a_refund_left(session: Session, 
     assert apply(session, account, refund) == 500 - 500 * refunded // 900
     assert apply(session, account, DISPUTE, refund) == 0
     assert sum(each.credits for each in session.exec(select(Reversal))) == 500
+
+
+def facts(*given: SubscriptionFacts) -> CustomerFacts:
+    return CustomerFacts("cus_1", given, (INVOICE,) if given else ())
+
+
+def test_a_plan_set_by_an_operator_stays_whatever_stripe_says(session: Session) -> None:
+    account = make_account(session)
+    subscriptions.set_operator_plan(session, account, PlanName.BUSINESS)
+    for given in ((SUBSCRIPTION,), (replace(SUBSCRIPTION, status="canceled"),), ()):
+        subscriptions.apply(session, account, facts(*given), NOON)
+        assert (account.plan, account.operator_plan) == ("business", "business")
+    assert account.subscription_id is None
+    subscriptions.apply(session, account, facts(SUBSCRIPTION), NOON)
+    assert account.available == 500  # its invoices are paid, and bring their own credits
+    subscriptions.set_operator_plan(session, account, None)
+    assert account.plan == "standard"
+    assert subscriptions.apply(session, account, facts(SUBSCRIPTION), NOON) == []
+
+
+def test_a_plan_set_by_an_operator_survives_the_end_of_a_grace_period(session: Session) -> None:
+    account = make_account(session)
+    subscriptions.apply(session, account, facts(SUBSCRIPTION), NOON)
+    subscriptions.set_operator_plan(session, account, PlanName.BUSINESS)
+    unpaid = replace(SUBSCRIPTION, status="past_due", unpaid_since=NOON)
+    subscriptions.apply(session, account, facts(unpaid), NOON)
+    subscriptions.end_grace(session, account.id, NOON + 8 * DAY)
+    assert (account.plan, account.subscription_id) == ("business", None)
+    subscriptions.set_operator_plan(session, account, None)
+    assert account.plan == "free"
+
+
+def test_a_given_plan_is_back_once_the_operators_is_released(session: Session) -> None:
+    account = make_account(session, plan=PlanName.BUSINESS)
+    subscriptions.set_operator_plan(session, account, PlanName.FREE)
+    subscriptions.set_operator_plan(session, account, PlanName.STANDARD)
+    assert account.plan == "standard"
+    subscriptions.set_operator_plan(session, account, None)
+    assert (account.plan, account.given_plan, account.operator_plan) == ("business", None, None)
+    subscriptions.set_operator_plan(session, account, None)
+    assert account.plan == "business"
+
+
+def test_a_given_plan_outlives_a_subscription_that_came_while_an_operators_plan_was_set(
+    session: Session,
+) -> None:
+    account = make_account(session, plan=PlanName.BUSINESS)
+    subscriptions.set_operator_plan(session, account, PlanName.FREE)
+    subscriptions.apply(session, account, facts(SUBSCRIPTION), NOON)
+    subscriptions.set_operator_plan(session, account, None)
+    assert account.plan == "standard"
+    subscriptions.apply(session, account, facts(), NOON)
+    assert account.plan == "business"
