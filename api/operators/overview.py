@@ -54,7 +54,7 @@ class CallFigures:
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedWork:
     """A job or a delivery that failed."""
 
     row_id: str
@@ -68,8 +68,8 @@ class Failure:
 class FailureList:
     """The latest failures. `retrying`: deliveries that failed and are tried again, counted up to 1,000."""
 
-    jobs: list[Failure]
-    deliveries: list[Failure]
+    jobs: list[FailedWork]
+    deliveries: list[FailedWork]
     retrying: int
 
 
@@ -150,7 +150,7 @@ def failures(session: Session) -> FailureList:
     )
     return FailureList(
         jobs=[
-            Failure(
+            FailedWork(
                 row_id=job.id,
                 account_id=job.account_id,
                 what=job.tool,
@@ -160,7 +160,7 @@ def failures(session: Session) -> FailureList:
             for job in session.exec(jobs)
         ],
         deliveries=[
-            Failure(
+            FailedWork(
                 row_id=each.id,
                 account_id=each.account_id,
                 what=f"{each.attempts} attempts",

@@ -145,9 +145,8 @@ def test_a_batch_waits_and_goes_on_when_it_is_restored(customer: Customer) -> No
         return customer.run(lambda s: list(s.exec(select(Job.id).where(Job.batch_id == batch_id))))  # type: ignore[no-any-return]
 
     def statuses() -> set[str]:
-        return customer.run(
-            lambda s: set(s.exec(select(BatchItem.status).where(BatchItem.batch_id == batch_id)))
-        )  # type: ignore[no-any-return]
+        of_batch = select(BatchItem.status).where(BatchItem.batch_id == batch_id)
+        return customer.run(lambda session: set(session.exec(of_batch)))  # type: ignore[no-any-return]
 
     def batch_status() -> str:
         return customer.run(lambda session: session.get_one(Batch, batch_id).status)  # type: ignore[no-any-return]

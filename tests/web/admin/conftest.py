@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlmodel import Session
 
-from api.auth import registration
 from billing.ledger import accounts, ledger
 from billing.ledger.models import Account, Hold
 from tests.support.browsing import Browser, Site, opened_site
@@ -25,7 +25,7 @@ class Panel:
         self.operator = site.browser().join(OPERATOR_EMAIL)
         self.customer = site.browser().join(CUSTOMER_EMAIL)
         self.operator_id, self.customer_id = (
-            self.run(lambda session, email=email: accounts.find_by_email(session, email).id)  # type: ignore[misc]
+            self.run(lambda session, email=email: accounts.find_by_email(session, email).id)
             for email in (OPERATOR_EMAIL, CUSTOMER_EMAIL)
         )
         self.run(
@@ -33,11 +33,13 @@ class Panel:
         )
         self.here = f"/app/admin/accounts/{self.customer_id}"
 
-    def run(self, work):  # type: ignore[no-untyped-def]  # a transaction's function and its result
+    def run(self, work: Any) -> Any:
+        """The result of a transaction's function."""
         return self.site.api.services.database.submit(work).result()
 
     def account(self) -> Account:
-        return self.run(lambda session: session.get_one(Account, self.customer_id))  # type: ignore[no-any-return]
+        account: Account = self.run(lambda session: session.get_one(Account, self.customer_id))
+        return account
 
     def charge(self, call_id: str) -> None:
         """A call of the customer's that was charged."""
@@ -56,9 +58,6 @@ class Panel:
         sender.get(self.here)
         fields = {"form_token": act, "reason": "for a test", **fields}
         return sender.post(f"{self.here}/{act}", **fields).status_code
-
-    def has_password(self) -> bool:
-        return self.run(lambda s: registration.password_of(s, self.operator_id)) is not None
 
 
 @pytest.fixture

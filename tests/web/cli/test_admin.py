@@ -11,6 +11,7 @@ from sqlmodel import select
 
 from api.auth.models import ApiKey
 from api.db.database import Database
+from api.operators.models import AuditEntry
 from billing.ledger.models import Account, Entry
 
 
@@ -134,3 +135,42 @@ def test_invalid_settings_end_a_command_with_one_sentence(
     assert reason in done.stderr
     assert "Traceback" not in done.stderr
     assert "secret" not in done.stderr
+
+
+def test_acts_of_the_command_line_are_in_the_audit_log(data_dir: Path) -> None:
+    address = "shop@example.com"
+    for arguments in (
+        ("create-account", address, "--credits", "7"),
+        ("create-key", address),
+        ("grant-operator", address, "--reason", "runs the shop"),
+        ("login-link", address),
+        ("revoke-operator", address),
+        ("suspend", address, "--reason", "stolen card"),
+        ("restore", address),
+    ):
+        done = _run(data_dir, *arguments)
+        assert done.returncode == 0, done.stderr
+    database = _database(data_dir)
+    with database.transaction() as session:
+        account = session.exec(select(Account)).one()
+        log = session.exec(select(AuditEntry).order_by(AuditEntry.id)).all()  # type: ignore[arg-type]
+    database.close()
+    assert [entry.act for entry in log] == [
+        "create-account",
+        "create-key",
+        "grant-operator",
+        "login-link",
+        "revoke-operator",
+        "suspend",
+        "restore",
+    ]
+    assert {(entry.account_id, entry.operator_id) for entry in log} == {(account.id, None)}
+    assert [entry.reason for entry in log][2] == "runs the shop"
+    assert (account.operator_since, account.suspended_at) == (None, None)
+
+
+@pytest.mark.parametrize("command", ["grant-operator", "revoke-operator", "suspend", "restore"])
+def test_an_unknown_address_is_refused(data_dir: Path, command: str) -> None:
+    done = _run(data_dir, command, "nobody@example.com")
+    assert done.returncode == 1
+    assert "nobody@example.com" in done.stderr
