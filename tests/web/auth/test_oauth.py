@@ -17,7 +17,9 @@ from billing.ledger.models import Account
 from tests.support.browsing import GOOD_PASSWORD, Browser, Site, opened_site, path_of
 from tests.support.mailbox import running_mailbox
 from tests.support.oidc_provider import Person, Provider, running_provider
+from tests.support.operator_rows import make_operator
 from tests.web.auth.test_signup import ADA, account_of, credits_of
+from web.admin import routes as panel
 from web.auth import oauth
 
 WAYS = ("oidc", "github")
@@ -94,6 +96,21 @@ def test_a_sign_in_starts_a_new_session(site: Site) -> None:
     sign_in(browser, "oidc")
     assert former != browser.session_cookie()
     assert site.browser().get("/settings", Cookie=f"bgeraser_session={former}").status_code == 303
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_operator_who_is_asked_to_sign_in_again_comes_back_to_the_panel(site: Site, way: str) -> None:
+    panel.add_to(site.api.app)
+    browser = site.browser()
+    sign_in(browser, way)
+    with site.api.services.database.transaction() as session:
+        make_operator(session, session.exec(select(Account)).one(), site.clock())
+    assert browser.get("/app/admin").status_code == 200
+    site.clock.move(minutes=15)
+    asked = browser.get("/app/admin").headers["location"]
+    assert f'href="/oauth/{way}?next=/app/admin"' in browser.get(asked).text
+    assert sign_in(browser, way, "?next=/app/admin").headers["location"] == "/app/admin"
+    assert browser.get("/app/admin").status_code == 200
 
 
 @pytest.mark.parametrize("way", WAYS)
