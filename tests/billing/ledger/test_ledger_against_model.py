@@ -236,20 +236,15 @@ class LedgerMachine(RuleBasedStateMachine):
         chosen: dict[str, int] = {}
 
         def take(session: Session, account: Account) -> int:
-            if is_refreshed:
-                ledger.refresh(session, account, self.now)
             taken = take_back(session, account, amount=amount, reference=self.stored(name), now=self.now)
             made = select(Entry.amount, Grant.reference).join(Grant, col(Grant.id) == col(Entry.grant_id))
             of_this = made.where(col(Entry.reference).startswith(f"{self.stored(name)}:"))
             chosen.update({self.model_name(each): -part for part, each in session.exec(of_this)})
             return taken
 
-        def take_plainly() -> int:
-            if is_refreshed:
-                self.plain.refresh(self.now)
-            return self.plain.take_back(amount, chosen, self.now)
-
-        self.both(take, take_plainly, crash)
+        if is_refreshed:
+            self.refresh(crash=False)
+        self.both(take, lambda: self.plain.take_back(amount, chosen, self.now), crash)
 
     @rule(name=holds, amount=st.integers(1, 3), crash=CRASHES)
     def make_good(self, name: str, amount: int, crash: bool) -> None:
