@@ -43,7 +43,8 @@ def code_of(response: httpx.Response) -> str:
     body = response.json()
     assert set(body) == {"success", "error", "requestId"}
     assert body["success"] is False
-    assert set(body["error"]) == {"code", "message", "param", "retryable"}
+    further = {"renewsAt", "topUpUrl"} if response.status_code == 402 else set()
+    assert set(body["error"]) - further == {"code", "message", "param", "retryable"}
     assert body["error"]["message"]
     assert body["requestId"] == response.headers["x-request-id"]
     assert response.headers["content-type"] == "application/json"
