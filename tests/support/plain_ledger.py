@@ -32,6 +32,7 @@ class PlainGrant:
     period_ends_at: datetime | None = None
     amount: int = 0
     is_of_pack: bool = False
+    is_goodwill: bool = False  # given by the operator
 
     def has_ended(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now
@@ -126,12 +127,15 @@ class PlainLedger:
         expires_at: datetime | None,
         now: datetime,
         is_of_pack: bool = False,
+        is_goodwill: bool = False,
     ) -> int:
         if amount < 1 or amount > 1_000_000:
             raise InvalidGrant
         if reference in self.grants:
             raise DuplicateReference
-        self.grants[reference] = PlainGrant(reference, expires_at, now, amount, is_of_pack=is_of_pack)
+        self.grants[reference] = PlainGrant(
+            reference, expires_at, now, amount, is_of_pack=is_of_pack, is_goodwill=is_goodwill
+        )
         self.entries.append(("grant", amount, reference))
         self._end(self.grants[reference], now)
         return self.grants[reference].available
@@ -248,7 +252,7 @@ class PlainLedger:
             raise InvalidGrant
 
         def key(grant: PlainGrant) -> tuple[int, float]:
-            turn = 2 if grant.is_of_pack else 1 if grant.reference.startswith("period ") else 0
+            turn = 2 if grant.is_of_pack else 0 if grant.is_goodwill else 1
             return turn, -grant.created_at.timestamp()
 
         live = [grant for grant in self.grants.values() if grant.available and not grant.has_ended(now)]

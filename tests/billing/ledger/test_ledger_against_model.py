@@ -266,7 +266,10 @@ class LedgerMachine(RuleBasedStateMachine):
 
         self.both(
             do,
-            lambda: self.plain.refund(name, self.now) + self.plain.grant(grant, amount, None, self.now),
+            lambda: (
+                self.plain.refund(name, self.now)
+                + self.plain.grant(grant, amount, None, self.now, is_goodwill=True)
+            ),
             crash,
         )
 
@@ -316,7 +319,11 @@ class LedgerMachine(RuleBasedStateMachine):
 
         is_of_pack = kind is GrantKind.PACK
         return self.both(
-            grant, lambda: self.plain.grant(name, amount, expires_at, self.now, is_of_pack), crash
+            grant,
+            lambda: self.plain.grant(
+                name, amount, expires_at, self.now, is_of_pack, is_goodwill=not is_of_pack
+            ),
+            crash,
         )
 
     def hold_named(
