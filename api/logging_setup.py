@@ -14,7 +14,7 @@ import structlog
 from structlog.types import EventDict, Processor
 
 # Keeps the key's first characters, enough to recognise it.
-_KEY = re.compile(r"(bge_live_[0-9A-Za-z]{4})[0-9A-Za-z]+")
+_KEY = re.compile(r"(bge_(?:live|test)_[0-9A-Za-z]{4})[0-9A-Za-z]+")
 
 
 def set_up(

@@ -40,7 +40,7 @@ def logged(capsys: pytest.CaptureFixture[str]) -> Iterator[Logged]:
 
 
 async def broken() -> None:
-    raise KeyError("/srv/bgeraser/secret.key bge_live_AbCdEfGhIjKl")
+    raise KeyError("/srv/bgeraser/secret.key bge_live_AbCdEfGhIjKl bge_test_MnOpEfGhIjKl")
 
 
 def test_an_unexpected_error_is_500_without_details(api: LocalApi, logged: Logged) -> None:
@@ -55,7 +55,7 @@ def test_an_unexpected_error_is_500_without_details(api: LocalApi, logged: Logge
     (failure,) = [line for line in lines if line["event"] == "unforeseen error"]
     assert failure["request_id"] == answer.headers["x-request-id"]
     assert "KeyError" in failure["exception"]
-    assert "bge_live_AbCd…" in failure["exception"]
+    assert "bge_live_AbCd… bge_test_MnOp…" in failure["exception"]
     assert "EfGh" not in failure["exception"]
 
 
