@@ -10,10 +10,11 @@ from sqlmodel import Session, and_, col, or_, select
 from sqlmodel import delete as sql_delete
 
 from api import page_cursors, response_bodies
-from api.batches import progress, transitions
+from api.auth.authenticator import Caller
+from api.batches import progress, steps, transitions
 from api.batches.descriptions import describe
 from api.batches.models import Batch, BatchItem, BatchStatus, BatchStepFile, ItemStatus
-from api.errors import InvalidParameter, NotFound
+from api.errors import Forbidden, InvalidParameter, NotFound
 from api.images import service as images
 from api.images.models import Image
 from api.services import Services
@@ -96,6 +97,23 @@ def items(
     found = session.exec(statement.order_by(col(BatchItem.position)).limit(limit + 1)).all()
     listed = [_describe_item(services, batch, item, image) for item, image in found[:limit]]
     return listed, str(found[limit][0].position) if len(found) > limit else None
+
+
+async def check_key(services: Services, caller: Caller, batch_id: str) -> None:
+    """Whether the caller's key may change the account's batch: its tools, and whether it may cost credits.
+
+    Raises `Forbidden`, and `NotFound`.
+    """
+
+    def read(session: Session) -> tuple[bool, list[str]]:
+        batch = find(session, caller.account_id, batch_id, services.clock())
+        return batch.is_test, steps.tool_names(batch.steps)
+
+    is_test, tools = await services.database.run(read)
+    if caller.is_test and not is_test:
+        raise Forbidden("This batch was made with a live key. A test key cannot change it.")
+    for tool in tools:
+        caller.require_tool(tool)
 
 
 async def cancel(services: Services, account_id: str, batch_id: str) -> dict[str, Any]:

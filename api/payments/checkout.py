@@ -1,6 +1,5 @@
 """Opens a checkout page at Stripe for an account: one after the other, and with a price that is on sale."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -86,7 +85,7 @@ async def _customer(services: Services, stripe: StripeAccess, account: Account) 
     known = await services.database.read(lambda session: customer_id_of(session, account.id))
     if known is not None:
         return known
-    created = await asyncio.to_thread(stripe.gateway.create_customer, account.id, account.email)
+    created = await stripe.ask(stripe.gateway.create_customer, account.id, account.email)
 
     def remember(session: Session) -> str:
         # Of two concurrent requests, the first one determines the customer; the idempotency key makes both

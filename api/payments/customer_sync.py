@@ -84,7 +84,7 @@ async def adopt(services: Services, stripe: StripeAccess, customer_id: str) -> b
     if is_ours:
         return True
     try:
-        account_id = await asyncio.to_thread(stripe.gateway.account_of_customer, customer_id)
+        account_id = await stripe.ask(stripe.gateway.account_of_customer, customer_id)
     except StripeRefused as error:
         if error.code != "resource_missing":
             raise
@@ -118,11 +118,11 @@ async def fetch_and_apply(services: Services, stripe: StripeAccess, lease_held: 
     customer_id, database = lease_held.customer_id, services.database
     if await database.read(lambda session: _account_of(session, customer_id).closed_at is not None):
         # Close them first: otherwise a page could still be paid after the fetch.
-        await asyncio.to_thread(stripe.gateway.close_checkouts, customer_id)
+        await stripe.ask(stripe.gateway.close_checkouts, customer_id)
     packs_since = await database.read(
         lambda session: packs.oldest_kept(session, _account_of(session, customer_id).id, services.clock())
     )
-    facts = await asyncio.to_thread(stripe.gateway.customer_facts, customer_id, services.clock(), packs_since)
+    facts = await stripe.ask(stripe.gateway.customer_facts, customer_id, services.clock(), packs_since)
 
     def apply(session: Session) -> tuple[list[str], Corrections]:
         account = _locked_account(session, lease_held)
@@ -187,13 +187,13 @@ async def _apply_corrections(stripe: StripeAccess, customer_id: str, corrections
     """Refund first, because the payments are selected by subscriptions that are still live."""
     changes = []
     for intent, reason in corrections.refunded.items():
-        if await asyncio.to_thread(stripe.gateway.refund, intent):
+        if await stripe.ask(stripe.gateway.refund, intent):
             changes.append(f"{intent}: refunded, for {reason}")
     for subscription_id, reason in corrections.cancelled.items():
-        await asyncio.to_thread(stripe.gateway.cancel_now, subscription_id)
+        await stripe.ask(stripe.gateway.cancel_now, subscription_id)
         changes.append(f"{subscription_id}: cancelled, for {reason}")
     for subscription_id in corrections.trials_ended:
-        await asyncio.to_thread(stripe.gateway.end_trial, subscription_id)
+        await stripe.ask(stripe.gateway.end_trial, subscription_id)
         changes.append(f"{subscription_id}: its trial ended, for its card had one in another account")
     log.error(
         "surplus subscriptions or payments were undone at Stripe", customer=customer_id, changes=changes

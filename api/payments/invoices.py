@@ -22,4 +22,4 @@ async def invoice_page(services: Services, account_id: str, after: str = "") -> 
     if services.stripe is None or customer_id is None:
         return None
     stripe = services.stripe
-    return await stripe.invoice_pages.read(stripe.gateway, customer_id, after, services.clock())
+    return await stripe.invoice_pages.read(stripe, customer_id, after, services.clock())

@@ -1,6 +1,5 @@
 """Packs of credits for an account's owner: offers, checkout, and whether a payment has arrived."""
 
-import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
@@ -68,7 +67,7 @@ async def checkout_url(
         return price
 
     async def open_with(account: Account, customer_id: str, price: PackPriceFacts, intent: str) -> str:
-        return await asyncio.to_thread(
+        return await stripe.ask(
             stripe.gateway.pack_checkout_url,
             customer_id=customer_id,
             account_id=account.id,

@@ -1,6 +1,5 @@
 """Plans for an account's owner: offers, the current state, and links to Stripe's checkout and portal."""
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -152,14 +151,14 @@ async def _page(
     if running is not None:
         can_change = running.status in ("active", "trialing") and running.next_plan is None
         change = PriceChange(running.id, running.item_id, price.id) if can_change else None
-        return await asyncio.to_thread(
+        return await stripe.ask(
             stripe.gateway.portal_url,
             customer_id=customer_id,
             return_url=f"{base_url}/plans/return",
             configuration_id=await stripe.portal_configuration(services.clock()),
             change=change if running.plan != price.plan else None,
         )
-    return await asyncio.to_thread(
+    return await stripe.ask(
         stripe.gateway.checkout_url,
         customer_id=customer_id,
         account_id=account.id,
@@ -190,7 +189,7 @@ async def portal_url(services: Services, account_id: str, base_url: str) -> str:
     if customer_id is None:
         raise NotFound("This account has bought nothing yet.")
     try:
-        return await asyncio.to_thread(
+        return await stripe.ask(
             stripe.gateway.portal_url,
             customer_id=customer_id,
             return_url=f"{base_url}/plans/return",

@@ -4,8 +4,13 @@ It exists only if a secret key is set; without one, plans cannot be bought and e
 """
 
 import asyncio
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, TypeVar
 
 import structlog
 from pydantic import SecretStr
@@ -22,6 +27,11 @@ from billing.subscriptions.types import PackPriceFacts, PriceFacts
 PRICES_KEPT_FOR = timedelta(hours=1)
 #: How long to wait after a failed request; the old prices are shown meanwhile.
 _RETRY_AFTER = timedelta(minutes=1)
+
+#: Requests to Stripe at once.
+_THREADS = 8
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -42,6 +52,16 @@ class StripeAccess:
     _fetched_at: datetime | None = None
     _kept_for: timedelta = PRICES_KEPT_FOR
     _fetching: "asyncio.Task[None] | None" = None
+    _threads: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(_THREADS, thread_name_prefix="stripe")
+    )
+
+    async def ask(self, question: Callable[..., T], *arguments: Any, **named: Any) -> T:
+        """What a method of the gateway returns. It waits in threads of its own: while Stripe is slow, nothing
+        else in this process waits for it.
+        """
+        run = partial(contextvars.copy_context().run, question, *arguments, **named)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, run)
 
     @classmethod
     def of(cls, settings: Settings) -> "StripeAccess | None":
@@ -114,9 +134,9 @@ class StripeAccess:
 
     async def _fetch(self, now: datetime) -> None:
         try:
-            self._prices = await asyncio.to_thread(self.gateway.prices)
-            self._packs = await asyncio.to_thread(self.gateway.pack_prices)
-            self._portal_configuration = await asyncio.to_thread(find_portal_configuration, self.gateway)
+            self._prices = await self.ask(self.gateway.prices)
+            self._packs = await self.ask(self.gateway.pack_prices)
+            self._portal_configuration = await self.ask(find_portal_configuration, self.gateway)
             self._kept_for = PRICES_KEPT_FOR
         except PaymentError as error:
             log.warning("the prices could not be read from Stripe", reason=str(error))

@@ -134,7 +134,7 @@ async def _customer_of(services: Services, stripe: StripeAccess, event: StripeEv
     """The event's customer, which is recorded if necessary; None if it is not one of ours."""
     customer_id = event.customer_id
     if customer_id is None and event.object_id.startswith(("ch_", "py_")):
-        found = await asyncio.to_thread(stripe.gateway.customer_of_charge, event.object_id)
+        found = await stripe.ask(stripe.gateway.customer_of_charge, event.object_id)
         if found is not None:
             await services.database.run(lambda s: events.name_customer(s, event.id, found))
         customer_id = found
@@ -197,8 +197,8 @@ def _finish(session: Session, result: Reconciled, now: datetime) -> None:
 async def _adopt_unknown(services: Services, stripe: StripeAccess, result: Reconciled) -> None:
     """Record our customers that are missing here, because the database was restored from a backup."""
     try:
-        paying = await asyncio.to_thread(stripe.gateway.subscribed_customers)
-        paying |= await asyncio.to_thread(stripe.gateway.pack_customers, services.clock())
+        paying = await stripe.ask(stripe.gateway.subscribed_customers)
+        paying |= await stripe.ask(stripe.gateway.pack_customers, services.clock())
     except PaymentError as error:
         result.failures["every customer"] = str(error)
         return

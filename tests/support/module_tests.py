@@ -79,7 +79,6 @@ TESTED_THROUGH = {
     "api/auth/tokens.py": "api/auth/test_registration.py",
     "api/background.py": "api/calls/test_leases.py",
     "api/payments/checkout.py": "api/payments/test_surplus_subscriptions.py",
-    "api/payments/invoice_pages.py": "web/plans/test_invoices.py",
     "api/payments/invoices.py": "web/plans/test_invoices.py",
     "billing/subscriptions/reversals.py": "billing/subscriptions/test_payments_against_model.py",
     "web/plans/rendering.py": "web/plans/test_routes.py",

@@ -257,6 +257,7 @@ async def send_manifest(batch_id: str, caller: KeyHolder, services: ServicesOf) 
 
 async def cancel(request: Request, batch_id: str, caller: KeyHolder, services: ServicesOf) -> Response:
     change = batches.delete if _deletes_results(request) else batches.cancel
+    await batches.check_key(services, caller, batch_id)
     return responses.success(request, await change(services, caller.account_id, batch_id))
 
 
@@ -274,6 +275,7 @@ def _deletes_results(request: Request) -> bool:
 
 def _control(change: _Control) -> Callable[..., Awaitable[Response]]:
     async def run(request: Request, batch_id: str, caller: KeyHolder, services: ServicesOf) -> Response:
+        await batches.check_key(services, caller, batch_id)
         return responses.success(request, await change(services, caller.account_id, batch_id))
 
     return run

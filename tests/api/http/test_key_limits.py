@@ -144,6 +144,24 @@ def test_a_tool_that_is_not_allowed_is_refused_in_every_way_in(
     assert server.balance(customer) == (before[0] - 1, 0)
 
 
+@pytest.mark.parametrize("action", ["pause", "resume", "retry", None])
+def test_a_batch_is_not_changed_with_a_key_that_could_not_have_made_it(
+    server: RunningServer, customer: Customer, action: str | None
+) -> None:
+    batch_id = batch_of(send_batch(server, customer, [("a.png", small_picture())], tool="bg-removal"))
+    others = [
+        with_key(server, customer, KeySettings(tools=frozenset({"crop"}))),
+        with_key(server, customer, KeySettings(), is_test=True),
+    ]
+    for other in others:
+        with server.client(other) as client:
+            path = f"/api/batches/{batch_id}"
+            answer = client.delete(path) if action is None else client.post(f"{path}/{action}")
+        assert (answer.status_code, code_of(answer)) == (403, "FORBIDDEN")
+    with server.client(customer) as client:
+        assert client.delete(f"/api/batches/{batch_id}").status_code == 200
+
+
 def test_an_expired_key_is_told_so(server: RunningServer, customer: Customer) -> None:
     expired = with_key(server, customer, KeySettings(expires_at=utc_now() + timedelta(seconds=1.5)))
     assert crop(server, expired).status_code == 200

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import sqlite3
+from contextlib import closing
 
 import pytest
 from sqlalchemy import text
@@ -38,6 +40,27 @@ def test_the_database_refuses_to_change_the_log(database: Database, statement: s
         write(session, account_with(session, 0).id)
     with pytest.raises(DBAPIError, match="rows of audit_log never change"), database.transaction() as session:
         session.execute(text(statement))
+    with database.transaction() as session:
+        assert session.exec(select(AuditEntry)).one().reason == "r"
+
+
+def test_an_entry_is_not_replaced_by_a_client_of_the_file(database: Database) -> None:
+    if not database.is_sqlite:
+        pytest.skip("INSERT OR REPLACE is SQLite's")
+    with database.transaction() as session:
+        write(session, account_with(session, 0).id)
+        (number,) = session.exec(select(AuditEntry.id)).all()
+        (file,) = session.execute(text("select file from pragma_database_list where name = 'main'")).one()
+    with (
+        closing(sqlite3.connect(file)) as client,
+        pytest.raises(sqlite3.IntegrityError, match="never change"),
+    ):
+        client.execute(
+            "insert or replace into audit_log"
+            " (id, created_at, act, before, after, reason, request_id, address)"
+            " values (?, '2026', 'x', '', '', 'other', '', '')",
+            (number,),
+        )
     with database.transaction() as session:
         assert session.exec(select(AuditEntry)).one().reason == "r"
 

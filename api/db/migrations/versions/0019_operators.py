@@ -9,6 +9,9 @@ from billing.timestamps import UtcDateTime
 revision = "0019"
 down_revision = "0018"
 
+#: What the unique constraints of the log refuse.
+_SAME_ENTRY = "id = new.id or (operator_id = new.operator_id and form_token = new.form_token)"
+
 _ACCOUNT_COLUMNS = (
     ("operator_plan", sa.String()),
     ("suspended_at", UtcDateTime()),
@@ -50,7 +53,7 @@ def upgrade() -> None:
     for by in ("account", "operator"):
         op.create_index(f"audit_log_by_{by}", "audit_log", [f"{by}_id", "id"])
     op.create_index("audit_log_by_act", "audit_log", ["act", "id"])
-    for statement in append_only.statements(op.get_bind().dialect.name, "audit_log"):
+    for statement in append_only.statements(op.get_bind().dialect.name, "audit_log", _SAME_ENTRY):
         op.execute(statement)
     op.create_table(
         "reconciliation",
