@@ -50,7 +50,7 @@ class RayCluster:
 
 @cache
 def started() -> RayCluster:
-    """Two nodes with a token. They end with this process."""
+    """Two nodes with a token, to which this process is connected. They end with it."""
     environment = {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
@@ -67,6 +67,7 @@ def started() -> RayCluster:
     head = {"num_cpus": NODE_CPUS, "include_dashboard": False, "object_store_memory": _STORE_BYTES}
     found = RayCluster(Cluster(initialize_head=True, head_node_args=head), environment)
     found.add_node()
+    connection.connect(found.address)  # for those who look into it themselves
     return found
 
 
@@ -74,7 +75,6 @@ def started() -> RayCluster:
 def ray_cluster() -> Iterator[RayCluster]:
     """Every fixture that uses a cluster depends on this one, which is how tests that need one are marked."""
     cluster = started()
-    connection.connect(cluster.address)  # for tests that look into it themselves
     yield cluster
     serve: Any = importlib.import_module("ray.serve")
     serve.shutdown()  # else its threads connect again when Ray has ended
