@@ -49,7 +49,7 @@ def check(settings: KeySettings, now: datetime, *, is_test: bool) -> None:
     if settings.tools is not None and not settings.tools:
         raise InvalidParameter("tools", "Choose at least one tool that the key may use.")
     if unknown := sorted((settings.tools or frozenset()) - TOOLS.keys()):
-        raise InvalidParameter("tools", f"There is no tool {unknown[0]}.")
+        raise InvalidParameter("tools", f"{unknown[0]} is not a tool.")
     if settings.expires_at is not None and settings.expires_at <= now:
         raise InvalidParameter("expires_at", "The last day of the key must not be in the past.")
 

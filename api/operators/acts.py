@@ -159,7 +159,7 @@ def revoke_keys(session: Session, request: ActRequest, *, key_id: str | None) ->
         usable = [each.id for each in api_keys.usable(session, account.id, request.now)]
         revoked = usable if key_id is None else [key_id]
         if not usable or (key_id is not None and key_id not in usable):
-            raise InvalidParameter("key", "There is no such key that still works.")
+            raise InvalidParameter("key", "This key does not exist, or has ended.")
         for each in revoked:
             api_keys.revoke(session, account.id, each, request.now)
         return {"keys": len(usable)}, {"keys": len(usable) - len(revoked), "revoked": revoked}

@@ -1,5 +1,7 @@
 """Triggers that keep the ledger's history immutable, whatever client sends SQL to the database.
 
+One exception: on SQLite, INSERT OR REPLACE by a client other than ours deletes rows without firing them.
+
 Entries cannot be changed or deleted, settled holds cannot be changed, and neither can the identity of a hold
 or a grant. Other constraints are declared with the tables in `billing.ledger.models`.
 """

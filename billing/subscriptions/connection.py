@@ -25,6 +25,8 @@ _TIMEOUT_SECONDS = 20
 _RETRIES = 2
 #: While a person waits for a page.
 _QUICK_TIMEOUT_SECONDS = 4
+#: How often an object is created again, with another key, if the answer was one that is gone by now.
+ATTEMPTS_A_DAY_MAX = 10
 #: Of the keys of our own; the SDK invents others, which a repeated call would not have.
 KEY_PREFIX = "bgeraser-"
 

@@ -4,7 +4,6 @@ It takes and returns plain values and raises only this package's errors. Every m
 so none is called on an event loop or inside a transaction. Every write has an idempotency key.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from billing.ledger.plans import PLANS, PlanName
 from billing.subscriptions import invoice_documents, parsing
 from billing.subscriptions.checkout_options import PLAIN, CheckoutOptions
 from billing.subscriptions.connection import (
+    ATTEMPTS_A_DAY_MAX,
     StripeConnection,
     all_of,
     errors,
@@ -22,6 +22,7 @@ from billing.subscriptions.connection import (
     write_options,
 )
 from billing.subscriptions.invoice_documents import InvoicePage
+from billing.subscriptions.setup_objects import SetUpObjects
 from billing.subscriptions.types import (
     ChargeFacts,
     CustomerFacts,
@@ -40,7 +41,6 @@ SIGNATURE_TOLERANCE = timedelta(minutes=5)
 HORIZON = timedelta(days=130)
 #: How far back packs are looked for whose customers are not known here.
 PACKS_OF_STRANGERS = timedelta(days=30)
-_ATTEMPTS_A_DAY_MAX = 10
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,7 @@ class StripeGateway:
     def __init__(self, secret_key: str, api_base: str | None = None) -> None:
         self._connection = StripeConnection(secret_key, api_base)
         self._plan_by_price: dict[str, PlanName | None] = {}
+        self.setup = SetUpObjects(self._connection)  # what the operator's set-up makes
 
     @property
     def is_live(self) -> bool:
@@ -284,7 +285,9 @@ class StripeGateway:
         client = self._connection.quick_client if is_quick else self._client
         keys = [plan.price_lookup_key for plan in PLANS.values() if plan.price_lookup_key]
         with errors():
-            found = self._of_our_mode(all_of(client.v1.prices.list({"lookup_keys": keys, "active": True})))
+            found = self.setup.of_our_mode(
+                all_of(client.v1.prices.list({"lookup_keys": keys, "active": True}))
+            )
         prices = [parsing.price(each) for each in found]
         return {each.plan: each for each in prices if each is not None}
 
@@ -292,7 +295,7 @@ class StripeGateway:
         """The packs on sale, by their credits, smallest first."""
         with errors():
             found = all_of(self._client.v1.prices.list({"active": True, "type": "one_time", "limit": 100}))
-        ours = [parsing.pack_price(each) for each in self._of_our_mode(found)]
+        ours = [parsing.pack_price(each) for each in self.setup.of_our_mode(found)]
         packs = [each for each in ours if each is not None]
         return {each.credits: each for each in sorted(packs, key=lambda one: one.credits)}
 
@@ -301,7 +304,7 @@ class StripeGateway:
         # The address is part of the key, because a key must not be reused for a different request.
         deleted: list[str] = []
         with errors():
-            for _ in range(_ATTEMPTS_A_DAY_MAX):
+            for _ in range(ATTEMPTS_A_DAY_MAX):
                 customer_id = self._client.v1.customers.create(
                     {"email": email, "metadata": {parsing.ACCOUNT_METADATA: account_id}},
                     write_options("customer", account_id, email, deleted),  # type: ignore[arg-type]
@@ -459,61 +462,3 @@ class StripeGateway:
                     raise
                 return False
         return True
-
-    # Set-up by the operator; used by `billing.subscriptions.setup`.
-
-    def list_setup(self, kind: str, **params: Any) -> list[dict[str, Any]]:
-        """Every `product`, `price`, `webhook_endpoint` or portal `configuration` of the account.
-
-        Raises StripeRefused if one is of the other mode, test or live, than the key.
-        """
-        with errors():
-            return self._of_our_mode(all_of(self._service(kind).list({"limit": 100, **params})))
-
-    def create_setup(self, kind: str, **values: Any) -> dict[str, Any]:
-        """Repeated within a day it returns the same object, unless that was archived or replaced since."""
-        outdated: list[str] = []
-        with errors():
-            for _ in range(_ATTEMPTS_A_DAY_MAX):
-                key = write_options(kind, values, outdated)
-                created: dict[str, Any] = self._service(kind).create(values, key).to_dict()
-                if self._is_current(kind, created["id"], values):
-                    return created
-                outdated.append(created["id"])
-        raise StripeRefused(f"each new {kind} is archived at Stripe at once")
-
-    def _is_current(self, kind: str, object_id: str, values: Mapping[str, Any]) -> bool:
-        """Whether an answer that may be a replay is still true."""
-        try:
-            found = self._service(kind).retrieve(object_id).to_dict()
-        except invalid_request() as error:
-            if error.code != "resource_missing":
-                raise
-            return False
-        is_there = not found.get("deleted") and found.get("active", True)
-        return is_there and found.get("lookup_key") == values.get("lookup_key")
-
-    def update_setup(self, kind: str, object_id: str, **values: Any) -> dict[str, Any]:
-        with errors():
-            # An intent of its own, because the same change is made again after another one.
-            key = write_options(f"update-{kind}", object_id, new_intent())
-            updated: dict[str, Any] = self._service(kind).update(object_id, values, key).to_dict()
-            return updated
-
-    def _of_our_mode(self, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        for each in found:
-            if each["livemode"] != self.is_live:
-                modes = ("live", "test") if each["livemode"] else ("test", "live")
-                raise StripeRefused(
-                    f"{each['id']} is of Stripe's {modes[0]} mode, but the secret key is a {modes[1]} key"
-                )
-        return found
-
-    def _service(self, kind: str) -> Any:
-        services: Mapping[str, Any] = {
-            "product": self._client.v1.products,
-            "price": self._client.v1.prices,
-            "webhook_endpoint": self._client.v1.webhook_endpoints,
-            "configuration": self._client.v1.billing_portal.configurations,
-        }
-        return services[kind]

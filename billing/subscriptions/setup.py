@@ -57,16 +57,16 @@ def set_up(
 
 def find_portal_configuration(gateway: StripeGateway) -> str | None:
     """Our configuration, if `set_up` has created one; otherwise Stripe's default is used."""
-    existing = [each for each in gateway.list_setup("configuration", active=True) if _is_ours(each)]
+    existing = [each for each in gateway.setup.list("configuration", active=True) if _is_ours(each)]
     return str(existing[0]["id"]) if existing else None
 
 
 def _product(gateway: StripeGateway, result: SetUpResult) -> str:
-    for existing in gateway.list_setup("product", active=True):
+    for existing in gateway.setup.list("product", active=True):
         if _is_ours(existing) and _PACK not in existing["metadata"]:
             result.lines.append(f"product {existing['id']} is there")
             return str(existing["id"])
-    created = gateway.create_setup("product", name="bgeraser", metadata={_OURS: "plans"})
+    created = gateway.setup.create("product", name="bgeraser", metadata={_OURS: "plans"})
     result.lines.append(f"product {created['id']} created")
     return str(created["id"])
 
@@ -75,12 +75,12 @@ def _price(
     gateway: StripeGateway, result: SetUpResult, plan: PlanName, amount: int, currency: str, product_id: str
 ) -> str:
     lookup_key = PLANS[plan].price_lookup_key
-    for existing in gateway.list_setup("price", lookup_keys=[lookup_key], active=True):
+    for existing in gateway.setup.list("price", lookup_keys=[lookup_key], active=True):
         if (existing["unit_amount"], existing["currency"]) == (amount, currency):
             result.lines.append(f"price of {plan.value}: {existing['id']} is there")
             return str(existing["id"])
     # Prices are immutable: a new one takes over the lookup key, and existing subscribers keep the old one.
-    created = gateway.create_setup(
+    created = gateway.setup.create(
         "price",
         product=product_id,
         unit_amount=amount,
@@ -98,11 +98,11 @@ def _price(
 def _pack(gateway: StripeGateway, result: SetUpResult, credits_: int, amount: int, currency: str) -> None:
     """A product of its own for each pack, whose name Stripe shows on its page and on the receipt."""
     title = f"{credits_:,} credits"
-    for existing in gateway.list_setup("price", lookup_keys=[lookup_key(credits_)], active=True):
+    for existing in gateway.setup.list("price", lookup_keys=[lookup_key(credits_)], active=True):
         if (existing["unit_amount"], existing["currency"]) == (amount, currency):
             result.lines.append(f"price of {title}: {existing['id']} is there")
             return
-    created = gateway.create_setup(
+    created = gateway.setup.create(
         "price",
         product=_pack_product(gateway, result, credits_, title),
         unit_amount=amount,
@@ -116,11 +116,11 @@ def _pack(gateway: StripeGateway, result: SetUpResult, credits_: int, amount: in
 
 
 def _pack_product(gateway: StripeGateway, result: SetUpResult, credits_: int, title: str) -> str:
-    for existing in gateway.list_setup("product", active=True):
+    for existing in gateway.setup.list("product", active=True):
         if (existing.get("metadata") or {}).get(_PACK) == str(credits_):
             return str(existing["id"])
     metadata = {_OURS: "packs", _PACK: str(credits_)}
-    created = gateway.create_setup("product", name=f"bgeraser, {title}", metadata=metadata)
+    created = gateway.setup.create("product", name=f"bgeraser, {title}", metadata=metadata)
     result.lines.append(f"product {created['id']} created")
     return str(created["id"])
 
@@ -142,24 +142,24 @@ def portal_configuration(
             "schedule_at_period_end": {"conditions": [{"type": "decreasing_item_amount"}]},
         },
     }
-    existing = [each for each in gateway.list_setup("configuration", active=True) if _is_ours(each)]
+    existing = [each for each in gateway.setup.list("configuration", active=True) if _is_ours(each)]
     if not existing:
-        created = gateway.create_setup(
+        created = gateway.setup.create(
             "configuration", name=_PORTAL_NAME, features=features, metadata={_OURS: "plans"}
         )
         result.lines.append(f"portal configuration {created['id']} created")
         return
-    gateway.update_setup("configuration", existing[0]["id"], features=features)
+    gateway.setup.update("configuration", existing[0]["id"], features=features)
     result.lines.append(f"portal configuration {existing[0]['id']} is up to date")
 
 
 def _webhook(gateway: StripeGateway, result: SetUpResult, url: str) -> None:
     events = list(WANTED_TYPES)
-    for existing in gateway.list_setup("webhook_endpoint"):
+    for existing in gateway.setup.list("webhook_endpoint"):
         if existing["url"] != url:
             continue
         if set(existing["enabled_events"]) != set(events) or existing["status"] != "enabled":
-            gateway.update_setup("webhook_endpoint", existing["id"], enabled_events=events, disabled=False)
+            gateway.setup.update("webhook_endpoint", existing["id"], enabled_events=events, disabled=False)
             result.lines.append(f"webhook endpoint {existing['id']} brought up to date")
         else:
             result.lines.append(f"webhook endpoint {existing['id']} is there")
@@ -168,7 +168,7 @@ def _webhook(gateway: StripeGateway, result: SetUpResult, url: str) -> None:
             version = existing["api_version"] or "the account's default"
             result.lines.append(f"its events have the API version {version}, not {API_VERSION}")
         return
-    created = gateway.create_setup(
+    created = gateway.setup.create(
         "webhook_endpoint",
         url=url,
         enabled_events=events,

@@ -158,6 +158,7 @@ TESTED_THROUGH = {
     "api/response_bodies.py": "api/http/routes/test_tools.py",
     "billing/ledger/postings.py": "billing/ledger/test_ledger.py",
     "billing/subscriptions/events.py": "api/payments/test_event_orders.py",
+    "billing/subscriptions/setup_objects.py": "billing/subscriptions/test_connection.py",
     "billing/subscriptions/gateway.py": "fakes/test_stripe_shapes.py",
     "billing/subscriptions/invoices.py": "api/payments/test_journeys.py",
     "billing/subscriptions/parsing.py": "fakes/test_stripe_shapes.py",

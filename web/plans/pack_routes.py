@@ -10,11 +10,10 @@ import structlog
 from fastapi import FastAPI, Request
 from starlette.responses import RedirectResponse, Response
 
-from api.errors import InvalidParameter, NotFound
+from api.errors import NotFound
 from api.http.dependencies import public_base_url
 from api.http.routes.get_and_head import add_get
 from api.payments import packs
-from billing.errors import AddressUnverified, StripeRefused, StripeUnavailable
 from web.auth import forms, visitor
 from web.plans import rendering
 from web.rendering import pages
@@ -48,29 +47,15 @@ async def checkout(request: Request, credits_: str) -> Response:
         raise NotFound("This pack does not exist.")
     services = visitor.services_of(request)
     next_path = forms.local_path(fields["next"]) if fields.get("next") else ""
-    try:
-        url = await packs.checkout_url(
-            services,
-            user.account_id,
-            int(credits_),
-            public_base_url(request),
-            next_path,
-            next_path or _CANCELLED,
-        )
-    except AddressUnverified:
-        return await rendering.show_plans(
-            request, 422, problem="Confirm your email address first. See your account page."
-        )
-    except StripeUnavailable:
-        return await rendering.show_plans(
-            request, 503, problem="Stripe is unavailable. Nothing was charged. Try again later."
-        )
-    except (InvalidParameter, StripeRefused) as error:
-        log.warning("a pack could not be bought", credits=credits_, reason=str(error))
-        return await rendering.show_plans(
-            request, 422, problem="This pack cannot be bought right now. Nothing was charged."
-        )
-    return rendering.redirect_to_stripe(request, url)
+    opening = packs.checkout_url(
+        services,
+        user.account_id,
+        int(credits_),
+        public_base_url(request),
+        next_path,
+        next_path or _CANCELLED,
+    )
+    return await rendering.leave_for_checkout(request, "pack", opening)
 
 
 async def success_page(request: Request) -> Response:

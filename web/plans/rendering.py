@@ -1,15 +1,22 @@
 """Renders the plans page, with the packs of credits on it, and the redirect to Stripe."""
 
+from collections.abc import Awaitable
+
+import structlog
 from fastapi import Request
 from starlette.responses import Response
 
+from api.errors import InvalidParameter
 from api.payments import packs, plans
 from api.payments.plans import BillingState
 from api.services import Services
+from billing.errors import AddressUnverified, StripeRefused, StripeUnavailable
 from billing.ledger.plans import PLANS, PlanName
 from web.auth import visitor
 from web.plans import invoices, messages
 from web.rendering import pages
+
+log = structlog.get_logger()
 
 
 async def show_plans(
@@ -40,6 +47,26 @@ async def show_plans(
         current_plan=PLANS[state.plan],
         plan_status=messages.plan_status(state),
     )
+
+
+async def leave_for_checkout(request: Request, what: str, opening: Awaitable[str]) -> Response:
+    """Redirect to the checkout of a plan or pack whose address `opening` returns, or say why it cannot be."""
+    try:
+        url = await opening
+    except AddressUnverified:
+        return await show_plans(
+            request, 422, problem="Confirm your email address first. See your account page."
+        )
+    except StripeUnavailable:
+        return await show_plans(
+            request, 503, problem="Stripe is unavailable. Nothing was charged. Try again later."
+        )
+    except (InvalidParameter, StripeRefused) as error:
+        log.warning(f"a {what} could not be bought", path=request.url.path, reason=str(error))
+        return await show_plans(
+            request, 422, problem=f"This {what} cannot be bought right now. Nothing was charged."
+        )
+    return redirect_to_stripe(request, url)
 
 
 def redirect_to_stripe(request: Request, url: str) -> Response:

@@ -10,13 +10,13 @@ from fastapi import FastAPI, Request
 from sqlmodel import Session
 from starlette.responses import Response
 
-from api.errors import InvalidParameter, NotFound
+from api.errors import NotFound
 from api.http.dependencies import public_base_url
 from api.http.routes.get_and_head import add_get
 from api.payments import checkout as checkouts
 from api.payments import plans
 from api.payments.plans import BillingState
-from billing.errors import AddressUnverified, StripeRefused, StripeUnavailable
+from billing.errors import StripeRefused, StripeUnavailable
 from billing.ledger.plans import PLANS, PlanName
 from billing.subscriptions import events
 from web.auth import forms, visitor
@@ -69,22 +69,8 @@ async def checkout(request: Request, plan: str) -> Response:
     state = await rendering.billing_state(services, user.account_id)
     if plans.is_on(services) and _is_no_upgrade(state, PlanName(plan)) and fields.get("sure") != "yes":
         return await rendering.show_plans(request, plan_to_confirm=PlanName(plan))
-    try:
-        url = await plans.checkout_url(services, user.account_id, PlanName(plan), public_base_url(request))
-    except AddressUnverified:
-        return await rendering.show_plans(
-            request, 422, problem="Confirm your email address first. See your account page."
-        )
-    except StripeUnavailable:
-        return await rendering.show_plans(
-            request, 503, problem="Stripe is unavailable. Nothing was charged. Try again later."
-        )
-    except (InvalidParameter, StripeRefused) as error:
-        log.warning("a plan could not be bought", plan=plan, reason=str(error))
-        return await rendering.show_plans(
-            request, 422, problem="This plan cannot be bought right now. Nothing was charged."
-        )
-    return rendering.redirect_to_stripe(request, url)
+    opening = plans.checkout_url(services, user.account_id, PlanName(plan), public_base_url(request))
+    return await rendering.leave_for_checkout(request, "plan", opening)
 
 
 async def portal(request: Request) -> Response:

@@ -131,7 +131,7 @@ class _Family:
             self.pool.resize(*self._size.room(state.running))
 
     def lose(self) -> None:
-        """There is no connection: let calls wait here."""
+        """The connection is lost: keep calls in this server's queue."""
         self.replicas = 0
         self._is_known = False
         self.pool.resize(0)

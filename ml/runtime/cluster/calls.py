@@ -73,7 +73,7 @@ class CallSender:
         threading.Thread(target=self._follow, args=(call, work, payloads), daemon=True).start()
 
     def end(self, number: int) -> None:
-        """Nobody wants the call any more: nothing of it is told from now on. Does not wait."""
+        """The call is no longer wanted: stop it, and report nothing more about it. Does not wait."""
         with self._lock:
             call = self._calls.pop(number, None)
             if call is None:

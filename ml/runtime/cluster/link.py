@@ -1,6 +1,6 @@
 """A server's link to a cluster: it keeps a driver process running, and speaks with it.
 
-While there is no driver, calls that are sent come back as gone, as do those of a driver that ends.
+Calls sent while there is no driver are reported as gone, and so are the calls of a driver that ends.
 """
 
 import itertools
@@ -72,7 +72,7 @@ class LinkedCall:
             self.on_message(_gone("the cluster cannot be reached"))
 
     def end(self) -> None:
-        """Nobody wants it any more: nothing more is heard of it. Does not wait; may be called again."""
+        """The call is no longer wanted: no more messages about it. Does not wait; may be called again."""
         self._link.drop(self)
 
 

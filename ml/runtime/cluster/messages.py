@@ -39,6 +39,6 @@ class SendCall:
 
 @dataclass(frozen=True)
 class EndCall:
-    """Nobody wants call `id` any more."""
+    """Call `id` is no longer wanted."""
 
     id: int

@@ -1,4 +1,4 @@
-"""Test keys: the real tools for nothing, on a small picture and with a mark, in every way in."""
+"""Test keys: the real tools, free of charge, on a small picture and with a mark, in every way in."""
 
 import io
 import json

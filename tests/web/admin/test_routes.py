@@ -203,7 +203,7 @@ def test_a_form_that_is_sent_twice_acts_once_and_says_so(panel: Panel) -> None:
         ("take-back-credits", {"amount": "-5"}, "in digits"),
         ("refund-call", {"call": "req_unknown"}, "no charged call"),
         ("change-plan", {"plan": "gold"}, "Choose a plan"),
-        ("revoke-keys", {"key": "key_unknown"}, "no such key"),
+        ("revoke-keys", {"key": "key_unknown"}, "does not exist, or has ended"),
         ("restore", {}, "not suspended"),
         ("revoke-operator", {}, "not an operator"),
     ],
