@@ -25,19 +25,6 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
         opened.check()
 
 
-@pytest.fixture
-def site(shop: Shop) -> Iterator[Site]:
-    opened = Site(shop.api)
-    plans.add_to(shop.api.app)
-    yield opened
-    opened.auth.close()
-
-
-@pytest.fixture
-def ada(site: Site) -> Browser:
-    return site.browser().join("ada@example.com")
-
-
 def rows(browser: Browser) -> list[list[str]]:
     """The cells of each row, as text."""
     found = re.findall(r"<tr>(.*?)</tr>", browser.text, re.DOTALL)

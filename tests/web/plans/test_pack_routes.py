@@ -13,7 +13,6 @@ from billing.ledger import accounts
 from tests.fakes.stripe import lifecycle
 from tests.support.browsing import Browser, Site
 from tests.support.shop import Owner, Shop, open_shop
-from web.plans import routes as plans
 from web.site import routes as front
 
 
@@ -23,19 +22,6 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
         yield opened
         opened.settle()
         opened.check()
-
-
-@pytest.fixture
-def site(shop: Shop) -> Iterator[Site]:
-    opened = Site(shop.api)
-    plans.add_to(shop.api.app)
-    yield opened
-    opened.auth.close()
-
-
-@pytest.fixture
-def ada(site: Site) -> Browser:
-    return site.browser().join("ada@example.com")
 
 
 def owner_of(shop: Shop, email: str = "ada@example.com") -> Owner:

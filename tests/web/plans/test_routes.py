@@ -26,19 +26,6 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
         opened.check()
 
 
-@pytest.fixture
-def site(shop: Shop) -> Iterator[Site]:
-    opened = Site(shop.api)
-    plans.add_to(shop.api.app)
-    yield opened
-    opened.auth.close()
-
-
-@pytest.fixture
-def ada(site: Site) -> Browser:
-    return site.browser().join("ada@example.com")
-
-
 def owner_of(shop: Shop, email: str = "ada@example.com") -> Owner:
     with shop.api.services.database.transaction() as session:
         return Owner(accounts.find_by_email(session, email).id, "")
