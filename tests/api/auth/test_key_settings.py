@@ -28,7 +28,7 @@ def account_id(database: Database) -> str:
         (KeySettings(monthly_limit=1_000_001), False, "from 1 to 1,000,000"),
         (KeySettings(monthly_limit=5), True, "costs nothing"),
         (KeySettings(tools=frozenset()), False, "at least one tool"),
-        (KeySettings(tools=frozenset({"crop", "no-tool"})), False, "no tool no-tool"),
+        (KeySettings(tools=frozenset({"crop", "no-tool"})), False, "no-tool is not a tool"),
         (KeySettings(expires_at=NOON), False, "in the past"),
     ],
 )
