@@ -9,6 +9,8 @@ from typing import Any
 import structlog
 
 from api import cleanup
+from api.auth import key_endings
+from api.auth.email import alert_runs
 from api.batches import runs as batches
 from api.calls import admission, call_log
 from api.db import leader
@@ -21,6 +23,7 @@ from api.webhooks import runs as webhooks
 
 _STRAYS_EVERY = timedelta(hours=1)
 _STRAYS_CHECKED_EVERY_SECONDS = 60.0
+_KEYS_CHECKED_EVERY_SECONDS = 60.0
 
 log = structlog.get_logger()
 
@@ -35,6 +38,7 @@ async def running(services: Services) -> AsyncIterator[None]:
         _start(_write_log(services), "call log"),
         _start(services.engine.run_forever(), "tasks"),
         _start(batches.wake_blocked_forever(services), "blocked batches"),
+        _start(_announce_key_endings(services), "ending keys"),
     ]
     if services.stripe is not None:
         tasks.append(_start(sync.run_forever(services, services.stripe), "payments"))
@@ -52,6 +56,7 @@ def register_tasks(services: Services) -> None:
     jobs.register(services)
     batches.register(services)
     webhooks.register(services)
+    alert_runs.register(services)
 
 
 def begin_shutdown(services: Services) -> None:
@@ -76,6 +81,8 @@ async def close(services: Services) -> None:
     await services.authenticator.close()
     services.remote_files.close()
     services.webhook_sender.close()
+    if services.mailer is not None:
+        await asyncio.to_thread(services.mailer.close)
     await asyncio.to_thread(services.database.close)
     if services.tracer is not None:
         await asyncio.to_thread(services.tracer.close)
@@ -115,6 +122,20 @@ async def _delete_strays(services: Services) -> None:
         except (ServiceUnavailable, OSError):
             log.warning("stray files could not be deleted; the next run tries again", exc_info=True)
         await asyncio.sleep(_STRAYS_CHECKED_EVERY_SECONDS)
+
+
+async def _announce_key_endings(services: Services) -> None:
+    while True:
+        try:
+            now = services.clock()
+            if await leader.try_claim(services.database, "ending keys", key_endings.LOOKED_FOR_EVERY, now):
+                await key_endings.announce_due(services.database, services.alerts, now)
+        except ServiceUnavailable:
+            log.warning("ending keys are announced later, when the database responds")
+        except Exception:
+            # Without this the loop would end silently.
+            log.exception("ending keys could not be announced; it is tried again")
+        await asyncio.sleep(_KEYS_CHECKED_EVERY_SECONDS)
 
 
 async def _write_log(services: Services) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, delete, or_, select
 
+from api.alerts import announcements
 from api.auth import former_accounts, sessions, throttle, tokens
 from api.batches import service as batches
 from api.calls import call_log, idempotency
@@ -115,6 +116,7 @@ async def delete_expired_rows(
         shared_runs.delete_expired,
         jobs.delete_expired,
         deliveries.delete_expired,
+        announcements.delete_expired,
         batches.delete_expired,
     ):
         count = BATCH_SIZE

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from api.alerts.announcements import Outlet
+from api.alerts.unsubscribe_tokens import UnsubscribeTokens
 from api.auth.authenticator import Authenticator
+from api.auth.email.mailer import Mailer, mailer_of
 from api.auth.former_accounts import FormerAddresses
 from api.calls.admission import TEST_CALLS_PER_MINUTE
 from api.calls.call_log import CallLog
@@ -41,6 +44,7 @@ class Services:
     authenticator: Authenticator
     former: FormerAddresses
     trials: Trials
+    unsubscribe: UnsubscribeTokens
     public_url: str | None = None  # without a trailing slash; None: each request's own address
     call_timeout_seconds: float = 300.0
     job_timeout_seconds: float = 1800.0
@@ -50,10 +54,12 @@ class Services:
     test_calls_per_minute: int = TEST_CALLS_PER_MINUTE  # of each account's test keys together
     clock: Callable[[], datetime] = utc_now
     stripe: StripeAccess | None = None  # None: plans cannot be bought
+    mailer: Mailer | None = None  # of alerts; None: they are not mailed
     #: This process's unique name in the leases of its holds.
     lease_owner: str = field(default_factory=lambda: f"process_{os.getpid()}_{secrets.token_hex(8)}")
     engine_policy: EnginePolicy = EnginePolicy.WHILE_NEEDED
     engine: Engine = field(init=False)
+    alerts: Outlet = field(init=False)
     running: RunningWork = field(default_factory=RunningWork)
     metrics: Metrics = field(default_factory=Metrics)
     tracer: "Tracer | None" = None  # None: nothing is traced
@@ -68,6 +74,7 @@ class Services:
     def __post_init__(self) -> None:
         engine = Engine(self.database, self.lease_owner, self.clock, self.engine_policy)
         object.__setattr__(self, "engine", engine)
+        object.__setattr__(self, "alerts", Outlet(engine, has_mail=self.mailer is not None))
         object.__setattr__(self, "call_log", CallLog(self.metrics))
         self.database.observe = (
             self.metrics.observe_transaction if self.tracer is None else self._observe_and_trace
@@ -108,6 +115,7 @@ class Services:
             authenticator=Authenticator(database, settings.test_calls_per_minute),
             trials=Trials(tuple(each for each in secrets_ if each)),
             former=FormerAddresses(tuple(each for each in secrets_ if each)),
+            unsubscribe=UnsubscribeTokens(tuple(each for each in secrets_ if each)),
             public_url=settings.public_url.rstrip("/") if settings.public_url else None,
             call_timeout_seconds=settings.call_timeout_seconds,
             job_timeout_seconds=settings.job_timeout_seconds,
@@ -118,6 +126,7 @@ class Services:
             clock=clock,
             engine_policy=EnginePolicy.WHILE_NEEDED if settings.run_jobs else EnginePolicy.NEVER,
             stripe=StripeAccess.of(settings),
+            mailer=mailer_of(settings),
             remote_files=RemoteFiles(PinnedRequests(allows_http=settings.allow_http_urls)),
             webhook_sender=WebhookSender(PinnedRequests(allows_http=settings.allow_http_urls)),
         )

@@ -10,6 +10,7 @@ import structlog
 from sqlmodel import Session
 
 from api import response_bodies
+from api.alerts import credits as credit_alerts
 from api.calls import admission, call_log, idempotency
 from api.calls.account_status import AccountStatus
 from api.calls.admission import Admitted
@@ -19,7 +20,6 @@ from api.calls.types import CallFailed, CallRequest, CallResult
 from api.errors import ServiceUnavailable
 from api.images import service as images
 from api.services import Services
-from api.webhooks import outbox
 from billing.ledger import accounts
 from billing.ledger.models import Account
 from ml.backend import Delivery, ToolAnswer, ToolCall
@@ -116,7 +116,7 @@ async def _work_and_charge(
     await asyncio.to_thread(services.storage.write, image.id, picture.content)
     address = images.address(services, request.base_url, image.id)
 
-    def settle(session: Session) -> CompletedCall:
+    def settle(session: Session) -> tuple[CompletedCall, bool]:
         data: dict[str, Any] = {}
 
         def build_body(credits_remaining: int) -> bytes:
@@ -143,14 +143,17 @@ async def _work_and_charge(
         )
         if settlement is not None:
             settlement.succeeded(session)
+        is_alert = False
         if not request.is_test:
             account = session.get_one(Account, request.account_id)
-            outbox.credit_spent(
-                session, account, request.request_id, services.clock(), engine=services.engine
+            is_alert = credit_alerts.spent(
+                session, account, request.request_id, services.clock(), outlet=services.alerts
             )
-        return CompletedCall(data, body, image.id, picture, data["creditsRemaining"])
+        return CompletedCall(data, body, image.id, picture, data["creditsRemaining"]), is_alert
 
-    completed = await services.database.run(settle)
+    completed, is_alert = await services.database.run(settle)
+    if is_alert:
+        services.engine.wake()
     services.metrics.count_call(request.tool.name, 200, request.priority)
     services.metrics.count_credits(request.priority, _price(request))
     return completed

@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import or_
 from sqlmodel import Session, col, select, update
 
-from api.payments import trials
+from api.payments import failed_payments, trials
 from api.payments.stripe_client import StripeAccess
 from api.services import Services
 from billing.errors import CustomerGone, StripeRefused
@@ -131,6 +131,7 @@ async def fetch_and_apply(services: Services, stripe: StripeAccess, lease_held: 
         effective = trials.without(facts, repeated)
         changes = subscriptions.apply(session, account, effective, now)
         changes += packs.apply(session, account, facts, stripe.pack_months, now)
+        failed_payments.announce(session, account, effective, now, services.alerts)
         corrections = corrections_for(facts, account.closed_at, now)
         corrections = replace(
             corrections, refunded=corrections.refunded | _late_packs(session, account, facts)

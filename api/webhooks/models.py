@@ -15,6 +15,9 @@ class WebhookEvent(StrEnum):
     BATCH_COMPLETED = "batch.completed"
     CREDITS_LOW = "credits.low"
     CREDITS_EXHAUSTED = "credits.exhausted"
+    PAYMENT_FAILED = "payment.failed"
+    KEY_ENDING = "key.ending"
+    ACCOUNT_SIGN_IN = "account.sign_in"
     TEST = "webhook.test"  # sent on request only
 
     @classmethod

@@ -9,22 +9,16 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session
 
-from api import response_bodies
 from api.durable.engine import Engine
 from api.durable.tasks import Task
 from api.webhooks import endpoints
 from api.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookEvent, WebhookMessage
 from billing.identifiers import new_id
-from billing.ledger import grants
-from billing.ledger.models import Account
-from billing.ledger.plans import PLANS, PlanName
 
 KIND = "webhook"
 QUEUE = "webhooks"
 #: Attempts take up to three days; a day more to see what failed and to send it again.
 RETENTION = timedelta(days=4)
-#: The share of the plan's monthly credits at which `credits.low` is sent.
-_LOW_SHARE = 5
 
 
 def record(
@@ -72,32 +66,6 @@ def batch_completed(
         callback_url=callback_url,
         engine=engine,
     )
-
-
-def credit_spent(
-    session: Session, account: Account, request_id: str, now: datetime, *, engine: Engine | None = None
-) -> None:
-    """Announce that credits are low or exhausted, after one was captured. The account must be locked.
-
-    Credits that are held may still come back, so they count as left. Captures lower the sum one by one, so
-    each of the two limits is met exactly once on the way down.
-    """
-    low = max(1, PLANS[PlanName(account.plan)].monthly_credits // _LOW_SHARE)
-    if account.available > low:
-        return  # Without looking at `held`, which would have to be read again after the capture.
-    left = account.available + account.held
-    if left == 0:
-        event = WebhookEvent.CREDITS_EXHAUSTED
-    elif left == low:
-        event = WebhookEvent.CREDITS_LOW
-    else:
-        return
-
-    def build_body() -> bytes:
-        of_packs = grants.pack_credits(session, account.id)
-        return response_bodies.success(response_bodies.account_data(account, of_packs), request_id)
-
-    record(session, account.id, event, build_body, now, engine=engine)
 
 
 def add_message(

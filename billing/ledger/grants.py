@@ -12,6 +12,7 @@ from sqlmodel import Session, col, func, select
 
 from billing.errors import DuplicateReference, InvalidGrant
 from billing.identifiers import new_id
+from billing.ledger import levels
 from billing.ledger.models import Account, EntryKind, Grant, GrantKind, PaidInvoice
 from billing.ledger.periods import period_containing
 from billing.ledger.plans import PLANS, PlanName
@@ -133,6 +134,7 @@ def grant(
         )
         move(session, account_id=account.id, grant_id=granted.id, available=amount)
         expire_if_ended(session, granted, now)
+        levels.restart(session, account, granted)
     return granted
 
 

@@ -41,6 +41,14 @@ class EntryKind(StrEnum):
     REVOCATION = "revocation"  # - unspent credits taken back (a refunded or disputed payment)
 
 
+class CreditLevel(StrEnum):
+    """How far an account's credits have run down since the last ones arrived. It never rises by itself."""
+
+    AMPLE = "ample"
+    LOW = "low"
+    EXHAUSTED = "exhausted"
+
+
 class HoldStatus(StrEnum):
     OPEN = "open"
     CAPTURED = "captured"
@@ -84,6 +92,9 @@ class Account(SQLModel, table=True):
     verified_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     available: int = Field(default=0)  # credits that can be held now
     held: int = Field(default=0)  # credits in open holds
+    # At most so many credits are few. Set by the last grant, as is the level; see `billing.ledger.levels`.
+    low_credits: int = Field(default=0)
+    level: str = Field(default=CreditLevel.AMPLE)
     # The theoretical arrival time of the generic cell rate algorithm; null = full burst.
     rate_full_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     # The same for calls with test keys, which have a rate of their own.

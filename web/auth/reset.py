@@ -76,7 +76,8 @@ async def set_new_password(request: Request) -> Response:
         account_id = registration.reset(session, token, hashed, now=now)
         if account_id is None:
             return None
-        return browser_session.begin_session(session, request, account_id, now)
+        # The mail about the changed password says that somebody came in.
+        return browser_session.begin_session(session, request, account_id, now, is_mailed=False)
 
     created = await services.database.run(work)
     if created is None:

@@ -1,4 +1,5 @@
-"""Routes of the account pages. GET never changes anything; each POST is a form with a CSRF token."""
+"""Routes of the account pages. GET never changes anything; each POST is a form with a CSRF token, or names what it
+changes by a signed token."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,7 +9,17 @@ from fastapi import FastAPI
 
 from api.http.routes.get_and_head import add_get
 from api.settings import Settings
-from web.auth import deletion, login, oauth, reset, settings_page, signup, visitor
+from web.auth import (
+    alert_settings,
+    deletion,
+    login,
+    oauth,
+    reset,
+    settings_page,
+    signup,
+    unsubscribe,
+    visitor,
+)
 from web.auth.services import AuthServices
 
 PAGES = {
@@ -22,6 +33,7 @@ PAGES = {
     "/oauth/{provider}/callback": oauth.callback,
     "/settings": settings_page.settings_page,
     "/settings/delete": deletion.delete_page,
+    "/unsubscribe": unsubscribe.page,
     "/settings/statement.csv": deletion.export_statement,
 }
 FORMS = {
@@ -36,7 +48,9 @@ FORMS = {
     "/settings/sessions/end": settings_page.end_session,
     "/settings/sessions/end-others": settings_page.end_other_sessions,
     "/settings/identities/remove": settings_page.unlink,
+    "/settings/alerts": alert_settings.save,
     "/settings/delete": deletion.delete,
+    "/unsubscribe": unsubscribe.switch_off,
 }
 
 

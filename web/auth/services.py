@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from urllib.parse import urlsplit
 
 from fastapi import Request
 from sqlmodel import Session
 
-from api.auth.email.mailer import Mailer, MailMessage
+from api.alerts import preferences
+from api.auth.email.mailer import Mailer, MailMessage, mailer_of
 from api.auth.passwords import Hashing
 from api.batches import service as batches
 from api.jobs import service as jobs
@@ -34,17 +34,18 @@ class AuthServices:
     providers: dict[str, Provider]
     guest_transfers: list[GuestTransfer] = field(default_factory=list)
     before_deletion: list[BeforeDeletion] = field(
-        default_factory=lambda: [batches.delete_all, jobs.delete_all, endpoints.delete_all]
+        default_factory=lambda: [
+            batches.delete_all,
+            jobs.delete_all,
+            endpoints.delete_all,
+            preferences.delete_all,
+        ]
     )
 
     @classmethod
     def of(cls, settings: Settings) -> "AuthServices":
         """Raises ValueError for an invalid mail server address."""
-        mailer = None
-        if settings.smtp_url is not None:
-            host = urlsplit(settings.public_url or "").hostname or "localhost"
-            sender = settings.mail_from or f"bgeraser@{host}"
-            mailer = Mailer(settings.smtp_url.get_secret_value(), sender)
+        mailer = mailer_of(settings)
         return cls(
             secret=settings.signing_secret,
             hashing=Hashing(),

@@ -1,4 +1,4 @@
-"""Account settings: password, sessions and linked accounts."""
+"""Account settings: password, sessions, linked accounts and mails."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +13,9 @@ from api.auth.models import BrowserSession, Identity
 from api.auth.sessions import CreatedSession
 from api.errors import Forbidden, NotFound, RateLimited
 from api.http import dependencies
-from web.auth import browser_session, forms, visitor
+from web.auth import alert_settings, browser_session, forms, visitor
+from web.auth.alert_settings import ShownAlert
+from web.auth.browser_names import browser_name
 from web.auth.services import auth_services_of
 from web.auth.visitor import SignedInVisitor
 
@@ -23,25 +25,8 @@ _SAVED = {
     "session": "The browser was signed out.",
     "sessions": "All other browsers were signed out.",
     "identity": "The linked account was removed.",
+    "alerts": "Your choice of mails was saved.",
 }
-#: Marks in a user agent, most specific first, and the names to show.
-_BROWSERS = (
-    ("Edg/", "Edge"),
-    ("OPR/", "Opera"),
-    ("Firefox/", "Firefox"),
-    ("Chrome/", "Chrome"),
-    ("Chromium/", "Chromium"),
-    ("Safari/", "Safari"),
-)
-_SYSTEMS = (
-    ("Android", "Android"),
-    ("iPhone", "iPhone"),
-    ("iPad", "iPad"),
-    ("Windows", "Windows"),
-    ("Mac OS X", "Mac"),
-    ("CrOS", "ChromeOS"),
-    ("Linux", "Linux"),
-)
 
 
 @dataclass(frozen=True)
@@ -49,6 +34,7 @@ class _AccountSettings:
     password_hash: str | None
     sessions: list[BrowserSession]
     identities: list[Identity]
+    alerts: list[ShownAlert]
 
 
 async def settings_page(request: Request) -> Response:
@@ -136,16 +122,6 @@ def is_recent_login(user: SignedInVisitor, now: datetime) -> bool:
     return user.started_at > now - sessions.FRESH
 
 
-def browser_name(user_agent: str) -> str:
-    """A readable name such as "Firefox on Linux".
-
-    Clients can send any user agent, so it is only displayed.
-    """
-    browser = next((name for mark, name in _BROWSERS if mark in user_agent), "A browser")
-    system = next((name for mark, name in _SYSTEMS if mark in user_agent), None)
-    return f"{browser} on {system}" if system else browser
-
-
 async def _page(
     request: Request,
     user: SignedInVisitor,
@@ -162,6 +138,7 @@ async def _page(
             registration.password_of(session, user.account_id),
             sessions.listed(session, user.account_id, now),
             external_identities.listed(session, user.account_id),
+            alert_settings.listed(session, user.account_id),
         )
 
     account_settings = await services.database.read(read_settings)
@@ -177,6 +154,8 @@ async def _page(
         sessions=account_settings.sessions,
         browser_name=browser_name,
         identities=account_settings.identities,
+        alerts=account_settings.alerts,
+        has_mail=services.mailer is not None,
         titles={provider.issuer: provider.title for provider in providers.values()},
         addable=[provider for provider in providers.values() if provider.issuer not in linked],
         length_min=passwords.LENGTH_MIN,

@@ -23,6 +23,11 @@ SUBSCRIPTIONS: dict[str, tuple[WebhookEvent, ...]] = {
     "Jobs": (WebhookEvent.JOB_SUCCEEDED, WebhookEvent.JOB_FAILED),
     "Batches": (WebhookEvent.BATCH_COMPLETED,),
     "Credits": (WebhookEvent.CREDITS_LOW, WebhookEvent.CREDITS_EXHAUSTED),
+    "Payments, keys and sign-ins": (
+        WebhookEvent.PAYMENT_FAILED,
+        WebhookEvent.KEY_ENDING,
+        WebhookEvent.ACCOUNT_SIGN_IN,
+    ),
 }
 _DELIVERIES_SHOWN = 10
 #: How long the outcome of a message that was just sent is waited for. Slower ones are shown as pending.

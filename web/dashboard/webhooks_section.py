@@ -13,7 +13,8 @@ from web.rendering import pages
 
 _URL_LENGTH_MAX = 1000
 _ABOUT = (
-    "Webhooks receive the ends of jobs and batches, and low or exhausted credits. Messages are signed by"
+    "Webhooks receive the ends of jobs and batches, low or exhausted credits, failed payments, keys that are"
+    " about to end and sign-ins from new browsers. Messages are signed by"
     ' <a href="https://www.standardwebhooks.com">Standard Webhooks</a>, and tried for three days.'
 )
 

@@ -7,27 +7,55 @@ import logging
 import smtplib
 import ssl
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from email import policy
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from time import sleep
 from urllib.parse import unquote, urlsplit
+
+from api.settings import Settings
 
 _ATTEMPTS = 3
 _PAUSE_SECONDS = 2.0
 _TIMEOUT_SECONDS = 20.0
 _THREADS = 2
 _WAITING_MAX = 1_000
+_PERMANENT = 500
+#: Headers are not folded below SMTP's limit: a folded URL is encoded, and not understood everywhere.
+_POLICY = policy.EmailPolicy(max_line_length=990)
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class MailMessage:
-    """One mail in plain text."""
+    """One mail in plain text, and in HTML too if it has `html`."""
 
     to: str
     subject: str
     text: str
+    html: str = ""
+    #: The same for every attempt to send it, so that readers show one copy. "" for a new one.
+    message_id: str = ""
+    #: Where one POST without a session switches off mails of this kind (RFC 8058). "" where none does.
+    unsubscribe_url: str = ""
+
+
+class MailNotSent(Exception):
+    """The mail server was not reached or did not take the mail; the message says why, without addresses."""
+
+
+class MailRefused(MailNotSent):
+    """It would not take this mail at another attempt either."""
+
+
+def mailer_of(settings: Settings) -> "Mailer | None":
+    """None without a mail server. Raises ValueError for an invalid address of one."""
+    if settings.smtp_url is None:
+        return None
+    host = urlsplit(settings.public_url or "").hostname or "localhost"
+    return Mailer(settings.smtp_url.get_secret_value(), settings.mail_from or f"bgeraser@{host}")
 
 
 class Mailer:
@@ -54,6 +82,7 @@ class Mailer:
         self._user = unquote(address.username or "")
         self._password = unquote(address.password or "")
         self._sender = sender
+        self._domain = sender.rpartition("@")[2].strip("<> ")
         self._tls = tls or ssl.create_default_context()
         self._pause_seconds = pause_seconds
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="mail")
@@ -70,6 +99,31 @@ class Mailer:
         self._waiting.add(sending)
         sending.add_done_callback(self._waiting.discard)
         return sending
+
+    def deliver(self, message: MailMessage) -> None:
+        """Send the message, once and in this thread, which may take a minute.
+
+        Raises `MailNotSent`, or `MailRefused` if another attempt is pointless.
+        """
+        try:
+            self._deliver(message)
+        except smtplib.SMTPRecipientsRefused as error:
+            codes = [code for code, _ in error.recipients.values()]
+            failure = MailRefused if all(code >= _PERMANENT for code in codes) else MailNotSent
+            raise failure(f"the recipient was refused: {codes}") from error
+        except smtplib.SMTPDataError as error:
+            failure = MailRefused if error.smtp_code >= _PERMANENT else MailNotSent
+            raise failure(f"the mail was refused: {error.smtp_code}") from error
+        except ValueError as error:
+            raise MailRefused("the mail cannot be written") from error
+        except smtplib.SMTPResponseException as error:
+            raise MailNotSent(f"{type(error).__name__}: {error.smtp_code}") from error
+        except (OSError, smtplib.SMTPException) as error:
+            raise MailNotSent(type(error).__name__) from error
+
+    def message_id(self, name: str) -> str:
+        """The Message-ID of the mail that is called `name` here."""
+        return f"<{name}@{self._domain}>"
 
     def close(self) -> None:
         """Wait for mails being sent; queued ones are dropped."""
@@ -91,10 +145,17 @@ class Mailer:
         return False
 
     def _deliver(self, message: MailMessage) -> None:
-        with self._connection() as server:
+        mime = self._mime_message(message)
+        server = self._connection()
+        try:
             if self._user:
                 server.login(self._user, self._password)
-            server.send_message(self._mime_message(message))
+            server.send_message(mime)
+        finally:
+            # The server has answered: a connection that ends badly afterwards does not undo that.
+            with suppress(OSError, smtplib.SMTPException):
+                server.quit()
+            server.close()
 
     def _connection(self) -> smtplib.SMTP:
         if self._is_tls:
@@ -113,13 +174,18 @@ class Mailer:
         return server
 
     def _mime_message(self, message: MailMessage) -> EmailMessage:
-        mime = EmailMessage()
+        mime = EmailMessage(_POLICY)
         mime["From"] = self._sender
         mime["To"] = message.to
         mime["Subject"] = message.subject
         mime["Date"] = formatdate()
-        mime["Message-ID"] = make_msgid(domain=self._sender.rpartition("@")[2].strip("<> "))
+        mime["Message-ID"] = message.message_id or make_msgid(domain=self._domain)
+        if message.unsubscribe_url:
+            mime["List-Unsubscribe"] = f"<{message.unsubscribe_url}>"
+            mime["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
         # Prevents out-of-office replies.
         mime["Auto-Submitted"] = "auto-generated"
-        mime.set_content(message.text)
+        mime.set_content(message.text, cte="quoted-printable")
+        if message.html:
+            mime.add_alternative(message.html, subtype="html", cte="quoted-printable")
         return mime

@@ -7,6 +7,7 @@ from alembic.autogenerate.api import AutogenContext
 from sqlmodel import SQLModel
 from sqlmodel.sql.sqltypes import AutoString
 
+from api.alerts import models as alert_models
 from api.auth import models as auth_models
 from api.batches import models as batch_models
 from api.calls import models as call_models
@@ -24,6 +25,7 @@ from billing.timestamps import UtcDateTime
 
 #: Importing these modules registers their tables.
 _MODELS = (
+    alert_models,
     auth_models,
     batch_models,
     call_models,
