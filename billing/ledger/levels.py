@@ -6,7 +6,7 @@ exact under concurrency, and a call that reaches no new level writes nothing for
 
 from sqlmodel import Session, col, func, select
 
-from billing.ledger.models import Account, CreditLevel, Grant, GrantKind
+from billing.ledger.models import Account, CreditLevel, Entry, EntryKind, Grant, GrantKind
 
 #: The share of the credits at which they are few: a fifth.
 _LOW_SHARE = 5
@@ -61,6 +61,7 @@ def lower(session: Session, account: Account) -> CreditLevel | None:
 
 def latest_grant(session: Session, account_id: str) -> str:
     """The id of the grant that brought the account's latest credits; "" without any."""
-    newest_first = (col(Grant.created_at).desc(), col(Grant.id).desc())
-    statement = select(Grant.id).where(col(Grant.account_id) == account_id).order_by(*newest_first).limit(1)
-    return session.exec(statement).first() or ""
+    # In the order of the entries, because two grants may have one time.
+    of_grants = (col(Entry.account_id) == account_id, col(Entry.kind) == EntryKind.GRANT)
+    newest = select(Entry.grant_id).where(*of_grants).order_by(col(Entry.id).desc()).limit(1)
+    return session.exec(newest).first() or ""

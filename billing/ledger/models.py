@@ -93,8 +93,10 @@ class Account(SQLModel, table=True):
     available: int = Field(default=0)  # credits that can be held now
     held: int = Field(default=0)  # credits in open holds
     # At most so many credits are few. Set by the last grant, as is the level; see `billing.ledger.levels`.
-    low_credits: int = Field(default=0)
-    level: str = Field(default=CreditLevel.AMPLE)
+    low_credits: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
+    level: str = Field(
+        default=CreditLevel.AMPLE, sa_column=Column(String, nullable=False, server_default="ample")
+    )
     # The theoretical arrival time of the generic cell rate algorithm; null = full burst.
     rate_full_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     # The same for calls with test keys, which have a rate of their own.

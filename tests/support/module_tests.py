@@ -19,6 +19,7 @@ PACKAGES = ("api", "billing", "ml", "web")
 #: Modules without logic of their own, by the reason. Every test of a server runs the wiring.
 NO_LOGIC = {
     "types and errors": (
+        "api/alerts/models.py",
         "api/auth/models.py",
         "api/batches/models.py",
         "api/calls/account_status.py",
@@ -145,6 +146,7 @@ TESTED_THROUGH = {
     "api/http/routes/*.py": "api/http/routes/test_tools.py",
     "api/webhooks/deliveries.py": "api/http/routes/test_webhooks.py",
     "api/webhooks/endpoints.py": "api/http/routes/test_webhooks.py",
+    "web/auth/browser_names.py": "web/auth/test_settings_page.py",
     "api/webhooks/outbox.py": "api/webhooks/test_runs.py",
     "api/webhooks/signatures.py": "api/webhooks/test_runs.py",
     "api/http/page_queries.py": "api/http/routes/test_jobs.py",

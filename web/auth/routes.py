@@ -1,5 +1,6 @@
-"""Routes of the account pages. GET never changes anything; each POST is a form with a CSRF token, or names what it
-changes by a signed token."""
+"""Routes of the account pages. GET never changes anything; each POST is a form with a CSRF token, or
+names what it changes by a signed token.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

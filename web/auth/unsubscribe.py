@@ -5,6 +5,8 @@ RFC 8058, which mail programs send by themselves: it has no cookie, its body say
 and what it may do is in the token, so it needs no CSRF token.
 """
 
+from contextlib import suppress
+
 from fastapi import Request
 from starlette.responses import Response
 
@@ -27,12 +29,10 @@ async def switch_off(request: Request) -> Response:
     if named is None:
         return await forms.show(request, "bad_link.html", 410, again=None)
     account_id, kind = named
-    try:
+    with suppress(AccountClosed, UnknownAccount):  # which get no mails any more
         await visitor.services_of(request).database.run(
             lambda session: preferences.mute(session, account_id, kind)
         )
-    except (AccountClosed, UnknownAccount):
-        pass  # It gets no mails any more.
     return await _show(request, kind, is_done=True)
 
 

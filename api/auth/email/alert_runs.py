@@ -1,7 +1,7 @@
 """Mailing alerts: each attempt is a task, which records its outcome and enqueues the next one.
 
-A mail is sent once, unless a process is killed between the mail server's answer and the record of it: then the
-attempt is made again with the same Message-ID.
+A mail is sent once, unless a process is killed between the mail server's answer and the record of it: then
+the attempt is made again with the same Message-ID.
 """
 
 import asyncio

@@ -20,6 +20,7 @@ from api.db.migrations.upgrade import ENGINE_TABLES
 from api.db.models import EngineProcess
 from billing.ledger import constraints
 from billing.ledger.audit import audit
+from tests.support.alert_rows import make_alert
 from tests.support.auth_rows import sign_up
 from tests.support.batch_rows import make_batch, make_image, name_in_steps
 from tests.support.editor_rows import edit
@@ -49,6 +50,7 @@ REVISIONS = [
     "0017",
     "0018",
     "0019",
+    "0020",
 ]
 
 
@@ -66,6 +68,7 @@ def fill(url: str) -> None:
         admitted(session, account.id, key="runs")
         make_job(session, account.id, NOON)
         make_delivery(session, account.id, NOON)
+        make_alert(session, account.id, NOON)
         batch = make_batch(session, account.id, NOON, ["a.png"])
         name_in_steps(session, batch, make_image(session, account.id, NOON), NOON)
         session.add(EngineProcess(id="process_1", lease_until=NOON))

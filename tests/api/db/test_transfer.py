@@ -22,6 +22,7 @@ from api.db.transfer import TransferRefused, copy_database
 from api.editor.models import BrandColors, SharedRun
 from billing.ledger import ledger
 from billing.ledger.audit import audit
+from tests.support.alert_rows import make_alert
 from tests.support.auth_rows import sign_up
 from tests.support.batch_rows import make_batch, make_image, name_in_steps
 from tests.support.databases import Postgres
@@ -74,6 +75,7 @@ def live_a_little(url: str, accounts: int = 12) -> str:
             operate(session, account.id, NOON)
             make_job(session, account.id, NOON)
             make_delivery(session, account.id, NOON)
+            make_alert(session, account.id, NOON)
             batch = make_batch(session, account.id, NOON, ["a.png"])
             name_in_steps(session, batch, make_image(session, account.id, NOON), NOON)
             call_log.add(session, CallRecord(**logged(f"req_{number}", account.id)))

@@ -294,6 +294,7 @@ PEOPLE_READS = (
     "/settings",
     "/settings/delete",
     "/settings/statement.csv",
+    "/unsubscribe",
 )
 PEOPLE_CHANGES = (
     "/login",
@@ -307,7 +308,9 @@ PEOPLE_CHANGES = (
     "/settings/sessions/end",
     "/settings/sessions/end-others",
     "/settings/identities/remove",
+    "/settings/alerts",
     "/settings/delete",
+    "/unsubscribe",
 )
 
 #: Those of plans; tests/web/plans keeps two visitors apart.

@@ -17,7 +17,16 @@ from tests.support.job_calls import PREFER, job_of
 from tests.support.waiting import wait_until
 from tests.support.webhook_receiver import WebhookReceiver, running_receiver, sender_for
 
-EVENTS = ["job.succeeded", "job.failed", "batch.completed", "credits.low", "credits.exhausted"]
+EVENTS = [
+    "job.succeeded",
+    "job.failed",
+    "batch.completed",
+    "credits.low",
+    "credits.exhausted",
+    "payment.failed",
+    "key.ending",
+    "account.sign_in",
+]
 URL = "https://shop.example.com/hooks"
 UNKNOWN = "whe_" + "0" * 22
 
