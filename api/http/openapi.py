@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from api.errors import ERROR_TABLE, retryable_codes
-from api.http import forms, openapi_bodies
+from api.http import forms, openapi_bodies, openapi_webhooks
 from api.http import openapi_examples as examples_of
 from api.http.schemas import Failure, JobAcceptedSuccess, ToolSuccess, UploadSuccess
 from ml.catalogue import TOOLS
@@ -321,7 +321,8 @@ def install(
             for tool in tools:
                 definitions = tool.params.model_json_schema(ref_template=_COMPONENTS).get("$defs", {})
                 components.setdefault("schemas", {}).update(definitions)
-            app.openapi_schema = page
+            page["webhooks"] = openapi_webhooks.described(components["schemas"], _COMPONENTS)
+            app.openapi_schema = examples_of.restore_nulls(page)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the page

@@ -10,6 +10,7 @@ from sqlmodel import Session
 from api.alerts import sign_ins
 from api.alerts.models import MailStatus
 from api.db.database import Database
+from api.http.openapi_webhooks import SignIn
 from tests.support.alert_rows import WITH_MAIL, alerts_of
 from tests.support.load import NOON, account_with
 
@@ -77,5 +78,6 @@ def test_the_facts_name_browser_and_address_but_repeat_no_user_agent(session: Se
         "address": "192.0.2.7",
         "signedInAt": "2026-01-17T12:00:00Z",
     }
+    SignIn.model_validate_json(alert.facts)  # as the OpenAPI document describes it
     assert "Mozilla" not in alert.reference
     assert alert.mail_status == MailStatus.NONE  # another mail says it

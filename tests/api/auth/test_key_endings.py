@@ -11,6 +11,7 @@ from api.alerts.models import AlertKind
 from api.auth import api_keys, key_endings
 from api.auth.key_endings import NOTICE, EndReason
 from api.db.database import Database
+from api.http.openapi_webhooks import EndingKey
 from billing.ledger import accounts
 from tests.support.alert_rows import WITH_MAIL, alerts_of
 from tests.support.load import NOON, account_with
@@ -63,6 +64,7 @@ def test_a_replaced_key_is_announced_before_its_grace_ends(database: Database, a
             "reason": "rotated",
         }
         assert facts["firstCharacters"].startswith("bge_live_")
+        EndingKey.model_validate(facts)  # as the OpenAPI document describes it
         assert alert.expires_at is not None
         assert alert.expires_at > end
 

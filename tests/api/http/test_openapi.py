@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from api.alerts.models import AlertKind
 from api.errors import ERROR_TABLE
 from api.http import forms, json_calls, openapi_bodies
 from api.http.removebg.openapi import RemoveBgFailure
@@ -178,6 +179,14 @@ def test_every_reference_resolves(page: dict[str, Any]) -> None:
         place: Any = page
         for step in reference.removeprefix("#/").split("/"):
             place = place[step]
+
+
+def test_each_alert_has_a_webhook_with_a_valid_example(page: dict[str, Any]) -> None:
+    assert set(page["webhooks"]) == set(AlertKind)
+    for event, described in page["webhooks"].items():
+        (content,) = described["post"]["requestBody"]["content"].values()
+        validate(page, content["schema"], content["example"])
+        assert "webhook-event" in {each["name"] for each in described["post"]["parameters"]}, event
 
 
 def test_only_authenticated_operations_declare_security(page: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from api.alerts.models import AlertKind
+from api.http.openapi_webhooks import FailedPayment
 from billing.ledger.plans import PlanName
 from tests.support.alert_rows import alerts_of
 from tests.support.shop import Owner, Shop, open_shop
@@ -36,6 +37,7 @@ def test_each_unpaid_invoice_is_announced_once(shop: Shop) -> None:
     shop.settle()
     (first,) = failures(shop, ada)
     assert first["plan"] == "standard"
+    FailedPayment.model_validate(first)  # as the OpenAPI document describes it
     assert first["unpaidSince"] < first["planEndsAt"]
     for _ in range(3):  # Stripe tries again, and the state is fetched again
         shop.pass_days(1)

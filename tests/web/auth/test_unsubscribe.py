@@ -46,8 +46,8 @@ def test_mail_programs_may_send_the_other_form_or_nothing(site: Site, place: str
 
 def test_opening_the_link_changes_nothing_until_the_button(site: Site, place: str) -> None:
     stranger = site.browser()
-    assert stranger.get(place).status_code == 200
     assert stranger.head(place).status_code == 200
+    assert stranger.get(place).status_code == 200
     assert "Credits are running low" in stranger.text
     assert ADA not in stranger.text
     assert muted(site) == set()
