@@ -116,6 +116,7 @@ TESTED_THROUGH = {
     "api/db/write_queue.py": "api/db/test_database.py",
     "api/calls/fetch_admission.py": "api/http/sources/test_remote_sources.py",
     "api/http/json_calls.py": "api/http/sources/test_json_calls.py",
+    "api/http/openapi_webhooks.py": "api/http/test_openapi.py",
     "api/http/openapi_bodies.py": "api/http/test_openapi.py",
     "api/http/remote_sources.py": "api/http/sources/test_remote_sources.py",
     "api/http/json_forms.py": "api/http/test_base64_files.py",

@@ -59,4 +59,4 @@ async def save(request: Request) -> Response:
     off = [kind for kind in AlertKind if kind.value not in fields]
     services = visitor.services_of(request)
     await services.database.run(lambda session: preferences.set_muted(session, user.account_id, off))
-    return RedirectResponse("/settings?saved=alerts#alerts", 303)
+    return RedirectResponse("/settings?saved=alerts", 303)

@@ -27,7 +27,7 @@ def compose(
     """The mail about an alert. `public_url`: without a trailing slash; all links begin with it."""
     subject, letter = _WRITERS[kind](facts, public_url)
     settings = Link("Choose which mails you get", f"{public_url}/settings#alerts")
-    footer = [(f'You get this because mails about "{TITLES[kind]}" are on.', settings)]
+    footer = [(f"You get this because mails about “{TITLES[kind]}” are on.", settings)]
     unsubscribe_url = ""
     if unsubscribe_token is not None:
         unsubscribe_url = f"{public_url}/unsubscribe?token={unsubscribe_token}"
@@ -49,8 +49,8 @@ def _credits_low(facts: Facts, public_url: str) -> tuple[str, Letter]:
     letter = Letter(
         f"{counted[0].upper()}{counted[1:]}",
         (
-            "Your bgeraser account has used four fifths of its credits. When none are left, calls are refused"
-            " until new ones arrive; nothing is charged for those.",
+            "Your bgeraser account has used at least four fifths of its credits. When none are left, calls"
+            " are refused until new ones arrive; nothing is charged for those.",
         ),
         Link("See plans and packs", f"{public_url}/plans"),
         _credit_rows(facts),

@@ -114,12 +114,12 @@ class Mailer:
         except smtplib.SMTPDataError as error:
             failure = MailRefused if error.smtp_code >= _PERMANENT else MailNotSent
             raise failure(f"the mail was refused: {error.smtp_code}") from error
-        except ValueError as error:
-            raise MailRefused("the mail cannot be written") from error
         except smtplib.SMTPResponseException as error:
             raise MailNotSent(f"{type(error).__name__}: {error.smtp_code}") from error
-        except (OSError, smtplib.SMTPException) as error:
+        except OSError as error:  # of SMTP, the network and TLS; some of the latter are ValueErrors too
             raise MailNotSent(type(error).__name__) from error
+        except ValueError as error:
+            raise MailRefused("the mail cannot be written") from error
 
     def message_id(self, name: str) -> str:
         """The Message-ID of the mail that is called `name` here."""

@@ -44,5 +44,5 @@ def test_only_the_deleted_accounts_alerts_and_preferences_go(session: Session) -
     for account_id in (ada, bob):
         make_alert(session, account_id, NOON)
     preferences.delete_all(session, ada, NOON)
-    for table in (Alert, AlertPreference):
-        assert [row.account_id for row in session.exec(select(table))] == [bob]
+    assert [row.account_id for row in session.exec(select(Alert))] == [bob]
+    assert [row.account_id for row in session.exec(select(AlertPreference))] == [bob]

@@ -189,6 +189,17 @@ def test_each_alert_has_a_webhook_with_a_valid_example(page: dict[str, Any]) -> 
         assert "webhook-event" in {each["name"] for each in described["post"]["parameters"]}, event
 
 
+def test_the_guide_to_alerts_shows_the_same_examples(page: dict[str, Any]) -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "alerts.md").read_text()
+    shown = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", guide, re.DOTALL)]
+    events = ("credits.low", "payment.failed", "key.ending", "account.sign_in")
+    assert shown == [
+        page["webhooks"][event]["post"]["requestBody"]["content"]["application/json"]["example"]
+        for event in events
+    ]
+    assert all(f"`{event}`" in guide for event in page["webhooks"])
+
+
 def test_only_authenticated_operations_declare_security(page: dict[str, Any]) -> None:
     secured = {
         (method, path)

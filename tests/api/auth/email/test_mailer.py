@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from api.auth.email import messages
-from api.auth.email.mailer import Mailer, MailMessage
+from api.auth.email.mailer import Mailer, MailMessage, MailNotSent, MailRefused
 from billing.timestamps import utc_now
 from tests.support.builders import DAY
 from tests.support.mailbox import Mailbox, running_mailbox
@@ -121,6 +122,45 @@ def test_a_failed_delivery_is_reported_without_logging_the_message(
     )
     assert not send("smtp://127.0.0.1:9", secret)
     assert "very-secret" not in caplog.text
+
+
+def deliver(url: str, message: MailMessage = MESSAGE, tls: ssl.SSLContext | None = None) -> None:
+    mailer = Mailer(url, SENDER, tls=tls)
+    try:
+        mailer.deliver(message)
+    finally:
+        mailer.close()
+
+
+def test_one_attempt_uses_starttls_and_says_what_it_did(
+    server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    with running_mailbox(server_tls, needs_login=True) as box:
+        url = box.url.replace("://", "://us%40er:p%40ss%3Aword@")
+        deliver(url, replace(MESSAGE, html="<p>Ein <b>Link</b>", message_id="<a@b.example>"), client_tls)
+        assert box.was_encrypted == [True]
+        got = box.next()
+        assert got["Message-ID"] == "<a@b.example>"
+        assert [part.get_content_type() for part in got.iter_parts()] == ["text/plain", "text/html"]
+
+
+def test_what_may_pass_is_told_from_what_will_not(mailbox: Mailbox, server_tls: ssl.SSLContext) -> None:
+    mailbox.refusals = 1
+    with pytest.raises(MailNotSent) as for_now:
+        deliver(mailbox.url)
+    with pytest.raises(MailNotSent) as unreachable:
+        deliver("smtp://127.0.0.1:9")
+    with running_mailbox(server_tls) as box, pytest.raises(MailNotSent) as certificate:
+        deliver(box.url)
+    with pytest.raises(MailNotSent) as password:
+        deliver(mailbox.url.replace("://", "://user:secret@"))
+    temporary = (for_now, unreachable, certificate, password)
+    assert not any(isinstance(each.value, MailRefused) for each in temporary)
+    for message in (replace(MESSAGE, to="a@x.org\r\nBcc: b@x.org"), replace(MESSAGE, subject="a\nb")):
+        with pytest.raises(MailRefused):
+            deliver(mailbox.url, message)
+    assert mailbox.is_empty()
+    assert "ada@example.com" not in str(for_now.value)
 
 
 @pytest.mark.parametrize("url", ["", "http://x", "smtp://", "mail.example.com:25", "smtp:/x"])
