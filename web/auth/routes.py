@@ -51,8 +51,9 @@ FORMS = {
     "/settings/identities/remove": settings_page.unlink,
     "/settings/alerts": alert_settings.save,
     "/settings/delete": deletion.delete,
-    "/unsubscribe": unsubscribe.switch_off,
 }
+#: Sent by mail programs too, which have no CSRF token: a signed token in the link says what they may change.
+SIGNED_LINKS = {"/unsubscribe": unsubscribe.switch_off}
 
 
 def add_to(app: FastAPI, settings: Settings) -> None:
@@ -61,7 +62,7 @@ def add_to(app: FastAPI, settings: Settings) -> None:
     app.state.auth = auth
     for path, page in PAGES.items():
         add_get(app, path, page, include_in_schema=False)
-    for path, form in FORMS.items():
+    for path, form in {**FORMS, **SIGNED_LINKS}.items():
         app.add_api_route(path, form, methods=["POST"], include_in_schema=False, response_model=None)
     inner_lifespan = app.router.lifespan_context
 
