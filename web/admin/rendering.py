@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from web.admin import words
 from web.admin.access import PATH
-from web.auth.settings_page import browser_name
+from web.auth.browser_names import browser_name
 from web.dashboard import words as call_words
 from web.dashboard.events import format_time
 from web.rendering import pages
