@@ -376,7 +376,7 @@ def test_two_servers_and_the_returning_browser_at_once_grant_each_pack_once(
                     jobs += [pool.submit(come_back, api, each) for each in paid * 3]
                 for job in jobs:
                     job.result()
-        shop.world.now += 60  # an event whose customer was busy waits a little
+        shop.world.now += 3600  # the longest wait of an event whose customer was busy
         shop.handle()
         assert shop.waiting_events() == 0
         assert credits_of(shop, ada) == (1_065, 1_050)
