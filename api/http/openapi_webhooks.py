@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from api.http import openapi_examples as examples_of
-from api.http.schemas import Shape, Success
+from api.http.schemas import AccountState, Shape, Success
 from api.webhooks.models import WebhookEvent
 
 _HEADERS = {
@@ -14,6 +14,10 @@ _HEADERS = {
     "webhook-signature": "Signatures by the webhook's secrets, see Standard Webhooks.",
     "webhook-event": "The event's name.",
 }
+
+
+class AccountMessage(Success):
+    data: AccountState
 
 
 class FailedPayment(Shape):
@@ -75,14 +79,14 @@ _NONE = {
     },
 }
 
-#: What happened, the schema's name or model, and the example's `data`.
-_ABOUT: dict[WebhookEvent, tuple[str, str | type[BaseModel], Any]] = {
+#: What happened, the body's model, and the example's `data`.
+_ABOUT: dict[WebhookEvent, tuple[str, type[BaseModel], Any]] = {
     WebhookEvent.CREDITS_LOW: (
         "A fifth of what the month or the last pack brought is left.",
-        "AccountSuccess",
+        AccountMessage,
         _LOW,
     ),
-    WebhookEvent.CREDITS_EXHAUSTED: ("No credits are left.", "AccountSuccess", _NONE),
+    WebhookEvent.CREDITS_EXHAUSTED: ("No credits are left.", AccountMessage, _NONE),
     WebhookEvent.PAYMENT_FAILED: (
         "An invoice of the plan was not paid. Further attempts to charge it send nothing.",
         FailedPaymentMessage,
@@ -109,13 +113,10 @@ def described(components: dict[str, Any], ref_template: str) -> dict[str, Any]:
 
 def _operation(event: WebhookEvent, components: dict[str, Any], ref_template: str) -> dict[str, Any]:
     about, model, data = _ABOUT[event]
-    if isinstance(model, str):
-        name = model
-    else:
-        name = model.__name__
-        schema = model.model_json_schema(ref_template=ref_template)
-        components.update(schema.pop("$defs", {}))
-        components[name] = schema
+    name = model.__name__
+    schema = model.model_json_schema(ref_template=ref_template)
+    components.update(schema.pop("$defs", {}))
+    components[name] = schema
     example = {"success": True, "data": data, "requestId": examples_of.REQUEST_ID}
     content = {"schema": {"$ref": ref_template.format(model=name)}, "example": example}
     return {

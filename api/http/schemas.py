@@ -251,11 +251,14 @@ class KeyData(Shape):
     monthly_limit: KeyLimit | None = Field(description="null: no limit of its own.")
 
 
-class AccountData(Shape):
+class AccountState(Shape):
     email: str
     plan: str
     credits: Credits
     limits: PlanLimits
+
+
+class AccountData(AccountState):
     key: KeyData = Field(description="The key of this request.")
 
 
