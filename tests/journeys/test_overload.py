@@ -1,8 +1,8 @@
 """Three times what a server can do, by paid and free callers and hostile guests at once.
 
 The capacity is measured first. Then paid callers send half of it, first alone and then beside free callers
-who send two and a half times of it, and guests who take whatever they get. Calls come at random times, whether
-earlier ones were answered or not, as those of many customers do.
+who send two and a half times of it, and guests who take whatever they get. Calls come at random times,
+whether earlier ones were answered or not, as those of many customers do.
 """
 
 import random
