@@ -1,0 +1,1 @@
+"""Hours of mixed work while parts of the service fail: `make soak`."""
