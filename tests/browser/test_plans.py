@@ -258,8 +258,9 @@ def test_a_blocked_batch_offers_packs(new_page: NewPage, shop: RunningServer, st
     assert shop.drifts() == []
 
 
-@pytest.mark.parametrize("color_scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(
+    ("size", "color_scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"]
+)
 def test_invoices_fit_the_page_and_are_paged(
     new_page: NewPage, shop: RunningServer, stripe: Stripe, size: dict[str, int], color_scheme: str
 ) -> None:

@@ -107,6 +107,7 @@ def test_a_selection_keeps_its_embedding_beside_the_image(client: httpx.Client, 
     assert any(key.startswith("artefacts/embedding") for key in keys_of(bucket, stored["imageId"]))
 
 
+@pytest.mark.long
 def test_a_batch_is_downloaded_and_deleted(client: httpx.Client, bucket: Bucket) -> None:
     former = set(bucket.object_keys())
     files = [("images", (f"{number}.jpg", PHOTO)) for number in range(3)]

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import httpx
+import pytest
 
 from billing.ledger.plans import PlanName
 from tests.support.calling import code_of, crop, small_picture
@@ -83,6 +84,7 @@ def test_waiting_calls_are_refused_at_once_and_running_ones_finish(start_server:
     assert_clean_log(server)
 
 
+@pytest.mark.long
 def test_event_streams_do_not_delay_the_shutdown(start_server: StartServer) -> None:
     server = start_server(BGERASER_WORKERS="1", BGERASER_SHUTDOWN_SECONDS="200")
     customer = server.new_customer(PlanName.BUSINESS)
@@ -104,6 +106,7 @@ def test_event_streams_do_not_delay_the_shutdown(start_server: StartServer) -> N
     assert_clean_log(server)
 
 
+@pytest.mark.long
 def test_calls_that_exceed_the_shutdown_timeout_are_stopped_and_not_charged(
     start_server: StartServer,
 ) -> None:

@@ -77,6 +77,7 @@ def quiet_server(
         yield running
 
 
+@pytest.mark.long
 def test_downloads_that_are_not_read_are_closed(quiet_server: RunningServer, sockets: ExitStack) -> None:
     server = quiet_server
     path, content = large_picture(server)
@@ -105,6 +106,7 @@ def test_downloads_that_are_not_read_are_closed(quiet_server: RunningServer, soc
     assert "Traceback" not in server.log_text()
 
 
+@pytest.mark.long
 def test_a_response_left_in_the_buffers_of_a_closed_connection_is_dropped(
     quiet_server: RunningServer, sockets: ExitStack
 ) -> None:

@@ -25,6 +25,7 @@ def test_objects_are_below_the_prefix(bucket: Bucket, tmp_path: Path) -> None:
     assert described["ContentDisposition"] == f'attachment; filename="{IMAGE}.png"'
 
 
+@pytest.mark.long
 def test_more_artefacts_than_a_page_of_the_list_holds(bucket: Bucket, tmp_path: Path) -> None:
     storage = open_storage(bucket, tmp_path)
     client = bucket.client()

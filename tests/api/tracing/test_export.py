@@ -157,6 +157,7 @@ def test_messages_of_the_sdk_are_logged_once_a_minute() -> None:
     ]
 
 
+@pytest.mark.long
 def test_a_dead_collector_harms_no_call_and_does_not_fill_the_log(start_server: StartServer) -> None:
     running = start_server(
         BGERASER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}",

@@ -222,6 +222,7 @@ def test_looks_and_strokes_on_a_previewed_cut_out_are_free_and_stay_marked(
     assert fresh_server.balance(customer) == (14, 0)
 
 
+@pytest.mark.long
 def test_a_preview_never_loses_its_mark(fresh_server: RunningServer) -> None:
     """A small photo has the size of its preview, so that the preview could be restored into it."""
     with Browser(fresh_server) as guest:
@@ -322,6 +323,7 @@ def test_free_tools_work_on_a_guests_own_photo_and_take_no_preview(
         assert previews_left(fresh_server) == guest_previews.LIMIT.attempts
 
 
+@pytest.mark.long
 def test_previews_are_limited_by_network_and_failures_do_not_count(
     fresh_server: RunningServer, large_photo: bytes
 ) -> None:

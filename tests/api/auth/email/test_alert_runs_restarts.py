@@ -52,6 +52,7 @@ def is_sent(server: RunningServer) -> bool:
         return {row.mail_status for row in session.exec(select(Alert))} == {MailStatus.SENT}
 
 
+@pytest.mark.long
 def test_a_server_that_is_stopped_waits_for_the_mail_servers_answer(
     tmp_path: Path, server_factory: ServerFactory
 ) -> None:

@@ -12,6 +12,7 @@ from tests.support.ml.photos import photo, png_bytes
 from tests.support.server import StartServer
 
 
+@pytest.mark.long
 def test_a_running_call_of_an_agent_is_finished(start_server: StartServer) -> None:
     server = start_server(BGERASER_WORKERS="1", BGERASER_SHUTDOWN_SECONDS="200")
     customer = server.new_customer(PlanName.BUSINESS)

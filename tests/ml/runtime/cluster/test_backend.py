@@ -185,6 +185,7 @@ def test_what_is_not_installed_on_the_machines_is_reported_and_refused(
         backend.check_installed("crop", TOOLS["crop"].params())
 
 
+@pytest.mark.long
 def test_replicas_that_cannot_start_are_reported_and_their_calls_refused(
     ray_cluster: RayCluster, tmp_path: Path
 ) -> None:
@@ -203,6 +204,7 @@ def test_replicas_that_cannot_start_are_reported_and_their_calls_refused(
         assert states["work"].is_broken
 
 
+@pytest.mark.long
 def test_calls_fail_whose_family_is_deleted(backend: ClusterBackend, tmp_path: Path) -> None:
     gate, heard = tmp_path / "gate", Listener()
     running_calls = [begin(backend, call("wait", gate=gate)) for _ in range(2)]
