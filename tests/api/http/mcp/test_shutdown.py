@@ -4,6 +4,7 @@ import asyncio
 import signal
 from base64 import b64encode
 
+import pytest
 from mcp.types import CallToolResult
 
 from billing.ledger.plans import PlanName
