@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from sqlmodel import Session, col, delete, or_, select
 
 from api.alerts import announcements
-from api.auth import former_accounts, sessions, throttle, tokens
+from api.auth import former_accounts, invitations, sessions, throttle, tokens
 from api.batches import service as batches
 from api.calls import call_log, idempotency
 from api.db import leader
@@ -110,6 +110,7 @@ async def delete_expired_rows(
         call_log.forget_old,
         sessions.delete_expired,
         tokens.delete_expired,
+        invitations.delete_expired,
         throttle.delete_full,
         former_accounts.delete_expired,
         projects.delete_expired,

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlmodel import Session, col, delete, update
 
-from api.auth import api_keys, sessions, tokens
+from api.auth import api_keys, members, sessions, tokens
 from api.auth.former_accounts import FormerAddresses
 from api.auth.models import Identity, Password
 from api.images.models import Image
@@ -17,7 +17,9 @@ def delete_account(session: Session, former: FormerAddresses, account_id: str, *
     The account's row stays without its address, because the ledger entries that refer to it are kept.
     Raises UnknownAccount, AccountClosed.
     """
+    members.lock_all(session, account_id)
     account = accounts.lock(session, account_id)
+    members.end_of_account(session, account_id, now)
     for key in api_keys.listed(session, account_id):
         api_keys.revoke(session, account_id, key.id, now)
     api_keys.forget_uses(session, account_id)

@@ -10,12 +10,14 @@ import hashlib
 import zlib
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, or_, select, update
 
 from api.auth import key_settings
 from api.auth.key_settings import KeySettings
 from api.auth.models import ApiKey
-from api.errors import InvalidApiKey, InvalidParameter, NotFound
+from api.errors import Forbidden, InvalidApiKey, InvalidParameter, NotFound
+from api.memberships import roles
 from billing.errors import AccountClosed, AccountSuspended
 from billing.identifiers import new_id, random_base62, to_base62
 from billing.ledger import accounts, budgets
@@ -48,16 +50,18 @@ def create(
     *,
     is_test: bool = False,
     settings: KeySettings = NO_SETTINGS,
+    person_id: str | None = None,
 ) -> tuple[ApiKey, str]:
     """A new key of the account: its row, and the key itself, which is never available again.
 
-    Raises InvalidParameter for a name that cannot be stored, for settings that `key_settings.check` refuses
+    `person_id`: the member who makes it; None: the account's owner. Raises Forbidden for a former member,
+    InvalidParameter for a name that cannot be stored, for settings that `key_settings.check` refuses
     and for an account that has `LIMIT` keys, and what `accounts.lock` raises.
     """
     if not name.strip() or not is_storable_text(name):
         raise InvalidParameter("name", "The name of a key must be text without control characters.")
     key_settings.check(settings, now, is_test=is_test)
-    key, plain = _add(session, account_id, name, now, settings=settings, is_test=is_test)
+    key, plain = _add(session, account_id, name, now, settings=settings, is_test=is_test, person_id=person_id)
     if not is_test:
         budgets.create(session, key.family_id, account_id, settings.monthly_limit)
     return key, plain
@@ -71,11 +75,13 @@ def _add(
     *,
     settings: KeySettings,
     is_test: bool,
+    person_id: str | None,
     family_id: str | None = None,
 ) -> tuple[ApiKey, str]:
     """`family_id`: of the key that the new one replaces."""
     # Lock the account: otherwise two concurrent requests could both see one key less than the limit.
     accounts.lock(session, account_id)
+    roles.require_member(session, account_id, person_id)
     found = usable(session, account_id, now)
     lasting = sum(key.replaced_at is None for key in found)
     if lasting >= LIMIT or len(found) >= _LIMIT_WITH_ENDING:
@@ -95,6 +101,7 @@ def _add(
         family_id=family_id or key_id,
         is_test=is_test,
         allowed_tools=key_settings.stored_tools(settings.tools),
+        created_by_id=person_id,
     )
     session.add(key)
     session.flush()
@@ -126,13 +133,19 @@ def find_with_account(session: Session, plain: str, now: datetime) -> tuple[ApiK
     """As `find`, with the account the key belongs to."""
     if not is_well_formed(plain):
         raise InvalidApiKey(REFUSAL)
+    maker = aliased(Account)
     row = session.exec(
-        select(ApiKey, Account).join(Account).where(ApiKey.sha256 == hash_of(plain))
+        select(ApiKey, Account, maker.suspended_at)
+        .join(Account, col(Account.id) == col(ApiKey.account_id))
+        .join(maker, col(maker.id) == col(ApiKey.created_by_id), isouter=True)
+        .where(ApiKey.sha256 == hash_of(plain))
     ).one_or_none()
     if row is None:
         raise InvalidApiKey(REFUSAL)
-    key, account = row
+    key, account, maker_suspended_at = row
     _check(key, now)
+    if maker_suspended_at is not None:
+        raise AccountSuspended("The account of the person who made this key is suspended.")
     if account.closed_at is not None:
         raise AccountClosed("This account was closed.")
     if account.suspended_at is not None:
@@ -185,9 +198,15 @@ def usable(session: Session, account_id: str, now: datetime) -> list[ApiKey]:
     return list(session.exec(works.order_by(col(ApiKey.created_at).desc())))
 
 
-def revoke(session: Session, account_id: str, key_id: str, now: datetime) -> ApiKey:
-    """Revoke the key at once in every process: nothing caches the validity of a key. Raises NotFound."""
-    key = _owned(session, account_id, key_id)
+def revoke(
+    session: Session, account_id: str, key_id: str, now: datetime, *, person_id: str | None = None
+) -> ApiKey:
+    """Revoke the key at once in every process: nothing caches the validity of a key.
+
+    `person_id`: the member who asks for it, None: the account's owner. Members may only do so with keys that
+    they made, and likewise in `rotate` and `change_settings`. Raises NotFound, Forbidden.
+    """
+    key = _owned(session, account_id, key_id, person_id)
     if key.revoked_at is None:
         key.revoked_at = now
         session.add(key)
@@ -195,17 +214,36 @@ def revoke(session: Session, account_id: str, key_id: str, now: datetime) -> Api
     return key
 
 
+def revoke_of_person(session: Session, account_id: str, person_id: str, now: datetime) -> None:
+    """Revoke the keys that a member made in the account. The account is locked."""
+    session.execute(
+        update(ApiKey)
+        .where(
+            col(ApiKey.account_id) == account_id,
+            col(ApiKey.created_by_id) == person_id,
+            col(ApiKey.revoked_at).is_(None),
+        )
+        .values(revoked_at=now)
+    )
+
+
 def rotate(
-    session: Session, account_id: str, key_id: str, *, grace_seconds: int, now: datetime
+    session: Session,
+    account_id: str,
+    key_id: str,
+    *,
+    grace_seconds: int,
+    now: datetime,
+    person_id: str | None = None,
 ) -> tuple[ApiKey, str]:
     """Create a key of the same name and settings; the old one stays valid for `grace_seconds`.
 
     Both share one limit and its count. The new one expires on the day that was chosen for the old one: a
-    rotation must not extend an access that was to end. Raises NotFound, InvalidApiKey, and what `create`
-    raises.
+    rotation must not extend an access that was to end. Whoever rotates a key has made the new one. Raises
+    NotFound, Forbidden, InvalidApiKey, and what `create` raises.
     """
     accounts.lock(session, account_id)  # before the key's row: all locks are taken in this order
-    old = _owned(session, account_id, key_id)
+    old = _owned(session, account_id, key_id, person_id)
     end = now + timedelta(seconds=max(0, grace_seconds))
     if old.revoked_at is not None or (old.expires_at is not None and old.expires_at <= now):
         raise InvalidApiKey("This API key has ended and cannot be rotated.")
@@ -223,15 +261,26 @@ def rotate(
         settings=settings,
         is_test=old.is_test,
         family_id=old.family_id,
+        person_id=person_id,
     )
 
 
 def change_settings(
-    session: Session, account_id: str, key_id: str, settings: KeySettings, now: datetime
+    session: Session,
+    account_id: str,
+    key_id: str,
+    settings: KeySettings,
+    now: datetime,
+    *,
+    person_id: str | None = None,
 ) -> None:
-    """Change what the key may do. Raises NotFound, InvalidApiKey for an ended key, InvalidParameter."""
+    """Change what the key may do.
+
+    Raises NotFound, Forbidden, InvalidApiKey for an ended key, InvalidParameter.
+    """
     accounts.lock(session, account_id)
-    key = _owned(session, account_id, key_id)
+    roles.require_member(session, account_id, person_id)
+    key = _owned(session, account_id, key_id, person_id)
     if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
         raise InvalidApiKey("This API key has ended and cannot be changed.")
     key_settings.check(settings, now, is_test=key.is_test)
@@ -262,12 +311,14 @@ def _check(key: ApiKey, now: datetime) -> None:
         raise InvalidApiKey(f"This API key expired at {ended:%Y-%m-%d %H:%M} UTC.")
 
 
-def _owned(session: Session, account_id: str, key_id: str) -> ApiKey:
+def _owned(session: Session, account_id: str, key_id: str, person_id: str | None) -> ApiKey:
     key = session.exec(
         select(ApiKey).where(ApiKey.id == key_id, ApiKey.account_id == account_id).with_for_update()
     ).one_or_none()
     if key is None:
         raise NotFound("There is no such API key.")
+    if person_id is not None and key.created_by_id != person_id:
+        raise Forbidden("This key was made by somebody else. You may only change your own keys.")
     return key
 
 

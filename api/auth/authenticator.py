@@ -45,6 +45,13 @@ class Caller:
     #: Where its calls count; None for a test key.
     budget_id: str | None = None
     is_test: bool = False
+    #: The key was made by a member of the account.
+    is_of_member: bool = False
+
+    def require_owner(self) -> None:
+        """Raises Forbidden for a key of a member: what it sets up would outlast the membership."""
+        if self.is_of_member:
+            raise Forbidden("Only keys that the account's owner made may do this.")
 
     def require_tool(self, name: str) -> None:
         """Raises Forbidden if the key may not use the tool."""
@@ -118,6 +125,7 @@ class Authenticator:
             tools=key_settings.tools_of(key),
             budget_id=api_keys.budget_id_of(key),
             is_test=key.is_test,
+            is_of_member=key.created_by_id is not None,
         )
 
     async def close(self) -> None:

@@ -37,6 +37,8 @@ class ApiKey(SQLModel, table=True):
     is_test: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=sa_false()))
     #: Names of tools with commas between them; null: all.
     allowed_tools: str | None = Field(default=None)
+    #: The member who made it, whose removal ends it; null: the account's owner.
+    created_by_id: str | None = Field(default=None)
 
 
 class BrowserSession(SQLModel, table=True):
@@ -50,6 +52,8 @@ class BrowserSession(SQLModel, table=True):
     id: str = Field(primary_key=True)  # ses_…
     token_sha256: str = Field(unique=True)  # hex
     account_id: str | None = Field(default=None, foreign_key="account.id", index=True)  # null: a guest
+    #: The account of another person that is worked in, as long as the person is a member; null: its own.
+    acting_account_id: str | None = Field(default=None)
     user_agent: str  # truncated; shown in the list of sessions
     address: str
     created_at: datetime = Field(sa_type=UtcDateTime)

@@ -47,9 +47,12 @@ def hash_of(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def csrf_token(token: str) -> str:
-    """The CSRF token of this session, derived from its token by a one-way function."""
-    return hmac.new(token.encode(), b"bgeraser csrf", hashlib.sha256).hexdigest()
+def csrf_token(token: str, acting_account_id: str = "") -> str:
+    """The CSRF token of this session, derived from its token by a one-way function.
+
+    It is another one in each account that the session works in, so that a page of one changes no other.
+    """
+    return hmac.new(token.encode(), f"bgeraser csrf{acting_account_id}".encode(), hashlib.sha256).hexdigest()
 
 
 def create(

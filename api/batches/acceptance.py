@@ -7,6 +7,7 @@ of each image holds its own when it gets a job.
 import asyncio
 import hashlib
 import json
+from api.memberships import roles
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -75,6 +76,8 @@ class BatchRequest:
     sources: Sequence[BatchSource]
     retention: timedelta
     idempotency_key: str | None = None
+    #: See `CallRequest`.
+    person_id: str | None = None
     #: Where the batch's end is announced.
     callback_url: str | None = None
     #: See `CallRequest`.
@@ -239,6 +242,9 @@ class _Accepting:
         return _Accepted(body, answer_id, rate, account.available)
 
     def _check(self, session: Session, *, rate_taken: bool) -> RateState | Replayed | Refused:
+        """Raises Forbidden for a former member."""
+        accounts.lock(session, self.request.account_id)
+        roles.require_member(session, self.request.account_id, self.request.person_id)
         outcome = admission.check_retry_and_rate(
             session,
             account_id=self.request.account_id,
@@ -272,6 +278,7 @@ class _Accepting:
             id=self.batch_id,
             account_id=request.account_id,
             key_id=request.key_id,
+            person_id=request.person_id,
             is_test=request.is_test,
             request_id=request.request_id,
             base_url=request.base_url,

@@ -239,6 +239,7 @@ def _start_job(
             id=job_id,
             account_id=account.id,
             key_id=batch.key_id,
+            person_id=batch.person_id,
             is_test=batch.is_test,
             request_id=request_id,
             tool=step.tool,

@@ -19,6 +19,7 @@ from api.calls.idempotency import Answer
 from api.calls.models import CallRecord, Replay, ReplayStatus
 from api.errors import IdempotencyInProgress, IdempotencyMismatch, RateLimited
 from api.images.models import Image
+from api.memberships import roles
 from api.rate_limit import RateState
 from billing.errors import HoldSettled, InsufficientCredits, LeaseAlive, LeaseLost
 from billing.ledger import accounts, ledger
@@ -100,16 +101,18 @@ def admit(
     rate_taken: bool = False,
     budget_id: str | None = None,
     test_rate: int | None = None,
+    person_id: str | None = None,
 ) -> AdmissionOutcome:
     """Check idempotency, rate, concurrency and credits of one call, in one transaction.
 
     `request_id` names the hold and must be new. `fingerprint` is the SHA-256 of tool, parameters and files.
     `random`: the same call answers differently each time. `rate_taken`: the call has taken its share of the
     rate, joined a call that then failed, and is admitted again. `budget_id`: where the credit counts.
-    `test_rate`: calls a minute of a test key, whose call costs nothing; None for all other calls. Raises
-    UnknownAccount, AccountClosed.
+    `test_rate`: calls a minute of a test key, whose call costs nothing; None for all other calls.
+    `person_id`: the member who calls. Raises UnknownAccount, AccountClosed; Forbidden for a former member.
     """
     account = accounts.lock(session, account_id)
+    roles.require_member(session, account_id, person_id)
     ledger.refresh(session, account, now)
     key = idempotency.retry_key(idempotency_key, fingerprint, random=random)
     found = idempotency.find(session, account_id, key)

@@ -90,6 +90,25 @@ def usage(session: Session, account_id: str, first: date, last: date) -> list[Us
     ]
 
 
+def usage_of_editor(
+    session: Session, account_id: str, first: date, last: date
+) -> list[tuple[str | None, int, int]]:
+    """Successful calls of the web editor and their credits, by member; None: the owner. Days: see `usage`."""
+    statement = (
+        sqlalchemy.select(
+            col(CallRecord.person_id), func.count(), func.coalesce(func.sum(CallRecord.credits), 0)
+        )
+        .where(
+            col(CallRecord.account_id) == account_id,
+            col(CallRecord.day).between(first.isoformat(), last.isoformat()),
+            col(CallRecord.status_code) < 300,
+            col(CallRecord.key_id).is_(None),
+        )
+        .group_by(col(CallRecord.person_id))
+    )
+    return [(person_id, int(calls), int(credits)) for person_id, calls, credits in session.execute(statement)]
+
+
 def latest(session: Session, account_id: str, limit: int, before: datetime | None = None) -> list[CallRecord]:
     """The account's latest calls, newest first."""
     statement = select(CallRecord).where(CallRecord.account_id == account_id)
@@ -126,7 +145,7 @@ def succeeded(request: CallRequest, credits: int, started_at: datetime, now: dat
     record = _record(
         request.request_id, request.account_id, request.key_id, request.tool.name, started_at, now
     )
-    record.status_code, record.credits = 200, credits
+    record.status_code, record.credits, record.person_id = 200, credits, request.person_id
     return record
 
 
@@ -135,7 +154,7 @@ def replayed(request: CallRequest, status_code: int, started_at: datetime, now: 
     record = _record(
         request.request_id, request.account_id, request.key_id, request.tool.name, started_at, now
     )
-    record.status_code = status_code
+    record.status_code, record.person_id = status_code, request.person_id
     return record
 
 
@@ -148,9 +167,11 @@ def refused(
     tool: str,
     started_at: datetime,
     now: datetime,
+    person_id: str | None = None,
 ) -> CallRecord:
     """The row of a call that ended in `error`."""
     record = _record(request_id, account_id, key_id, tool, started_at, now)
+    record.person_id = person_id
     record.status_code, record.code = status_and_code(error)
     return record
 

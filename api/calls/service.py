@@ -110,6 +110,7 @@ def _log_failure(services: Services, request: CallRequest, error: Exception, sta
         request_id=request.request_id,
         account_id=request.account_id,
         key_id=request.key_id,
+        person_id=request.person_id,
         tool=request.tool.name,
         started_at=started_at,
         now=services.clock(),
@@ -157,6 +158,7 @@ async def _admit(
             rate_taken=rate_taken,
             budget_id=request.budget_id,
             test_rate=services.test_rate_of(request.is_test),
+            person_id=request.person_id,
         )
 
     return await services.database.run(admit)

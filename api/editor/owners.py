@@ -37,6 +37,8 @@ class ProjectOwner:
     account_id: str
     session_id: str | None = None
     plan: PlanName = PlanName.FREE
+    #: The member of the account who works in it; None: its owner, or a guest.
+    person_id: str | None = None
 
     @property
     def is_guest(self) -> bool:
@@ -75,14 +77,16 @@ class ProjectOwner:
         )
 
 
-async def owner_of(services: Services, account_id: str | None, session_id: str) -> ProjectOwner:
-    """The owner behind a visitor's session. Raises `UnknownAccount`."""
+async def owner_of(
+    services: Services, account_id: str | None, session_id: str, person_id: str | None = None
+) -> ProjectOwner:
+    """The owner behind a visitor's session. `person_id`: the account's member. Raises `UnknownAccount`."""
     if account_id is None:
         return ProjectOwner(await _guests_account(services), session_id)
     account = await services.database.read(lambda session: session.get(Account, account_id))
     if account is None:
         raise UnknownAccount(f"no account {account_id}")
-    return ProjectOwner(account_id, None, PlanName(account.plan))
+    return ProjectOwner(account_id, None, PlanName(account.plan), person_id)
 
 
 async def claimant_of_image(services: Services, image: Image, address: str) -> Claimant:

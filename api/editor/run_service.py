@@ -145,6 +145,7 @@ async def _execute_billed(services: Services, owner: ProjectOwner, work: _Work, 
     call = CallRequest(
         request_id=new_id("req"),
         account_id=owner.account_id,
+        person_id=owner.person_id,
         priority=owner.priority,
         tool=run_request.tool,
         params=work.params,

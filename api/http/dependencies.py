@@ -87,6 +87,13 @@ async def _wait_for_disconnect(request: Request) -> None:
         pass
 
 
+async def authenticated_as_owner(caller: Annotated[Caller, Depends(authenticated)]) -> Caller:
+    """As `authenticated`. Raises Forbidden for the key of a member."""
+    caller.require_owner()
+    return caller
+
+
 ServicesOf = Annotated[Services, Depends(services_of)]
 KeyHolder = Annotated[Caller, Depends(authenticated)]
+OwnersKeyHolder = Annotated[Caller, Depends(authenticated_as_owner)]
 ToolCaller = Annotated[Caller, Depends(authenticated_for_tools)]

@@ -162,6 +162,7 @@ class _Accepting:
             id=job_id,
             account_id=request.account_id,
             key_id=request.key_id,
+            person_id=request.person_id,
             is_test=request.is_test,
             request_id=request.request_id,
             tool=request.tool.name,

@@ -49,6 +49,8 @@ class Job(SQLModel, table=True):
     id: str = Field(primary_key=True)  # job_…
     account_id: str = Field(foreign_key="account.id")
     key_id: str | None = Field(default=None)
+    #: See `CallRecord`.
+    person_id: str | None = Field(default=None)
     #: Asked for with a test key: it costs nothing, and its results are small and marked.
     is_test: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=sa_false()))
     request_id: str  # of the request that asked for it

@@ -5,11 +5,15 @@ from datetime import datetime
 
 from sqlmodel import Session, col, or_, select
 
-from api.auth import api_keys, sessions
+from api.auth import api_keys, invitations, members, sessions
+from api.auth.members import Member
 from api.auth.models import ApiKey, BrowserSession
 from api.calls import call_log
 from api.calls.models import CallRecord
 from api.errors import NotFound
+from api.memberships import roles
+from api.memberships.models import Invitation
+from api.memberships.roles import Place
 from billing.errors import UnknownAccount
 from billing.ledger import accounts, ledger
 from billing.ledger.models import Account, Entry, EntryKind, Grant, Hold, HoldStatus
@@ -47,6 +51,9 @@ class AccountDetails:
     calls: list[CallLine]
     keys: list[ApiKey]  # that work
     sessions: list[BrowserSession]
+    members: list[Member]
+    invited: list[Invitation]
+    places: tuple[Place, ...]  # the accounts of others in which this one may work
 
 
 def search(session: Session, text: str, limit: int, after: str | None = None) -> FoundAccounts:
@@ -98,6 +105,9 @@ def details(session: Session, account_id: str, now: datetime) -> AccountDetails:
         calls=_call_lines(session, account_id),
         keys=api_keys.usable(session, account_id, now)[:_ROWS_MAX],
         sessions=sessions.listed(session, account_id, now)[:_ROWS_MAX],
+        members=members.listed(session, account_id),
+        invited=invitations.pending(session, account_id, now),
+        places=roles.places_of(session, account_id),
     )
     session.flush()
     session.expunge_all()

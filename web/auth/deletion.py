@@ -25,7 +25,7 @@ _COLUMNS = ("time", "kind", "credits", "balance", "reference")
 
 async def export_statement(request: Request) -> Response:
     """All ledger entries of the account as CSV, newest first."""
-    user = await visitor.require_signed_in(request)
+    user = await visitor.require_owner(request)
     services = visitor.services_of(request)
     headers = {
         "Content-Disposition": 'attachment; filename="bgeraser-statement.csv"',
@@ -38,11 +38,11 @@ async def export_statement(request: Request) -> Response:
 
 
 async def delete_page(request: Request) -> Response:
-    return await _form(request, await visitor.require_signed_in(request))
+    return await _form(request, await visitor.require_owner(request))
 
 
 async def delete(request: Request) -> Response:
-    user, fields = await forms.read_signed_in(request)
+    user, fields = await forms.read_owner(request)
     account_id, auth, services = user.account_id, auth_services_of(request), visitor.services_of(request)
     now = services.clock()
     if fields.get("sure") != "yes":

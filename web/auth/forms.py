@@ -36,6 +36,12 @@ async def read_signed_in(request: Request) -> tuple[SignedInVisitor, dict[str, s
     return user, (await read(request))[1]
 
 
+async def read_owner(request: Request) -> tuple[SignedInVisitor, dict[str, str]]:
+    """As `read_signed_in`, for what belongs to the account's owner. Raises as `visitor.require_owner` too."""
+    user = await visitor.require_owner(request)
+    return user, (await read(request))[1]
+
+
 async def show(request: Request, template: str, status_code: int = 200, **values: Any) -> Response:
     """Render a page of `templates/auth`, whose forms contain `form_token`."""
     reader = await visitor.visitor_of(request)

@@ -14,6 +14,7 @@ from web.auth import (
     alert_settings,
     deletion,
     login,
+    members_forms,
     oauth,
     reset,
     settings_page,
@@ -36,6 +37,7 @@ PAGES = {
     "/settings/delete": deletion.delete_page,
     "/unsubscribe": unsubscribe.page,
     "/settings/statement.csv": deletion.export_statement,
+    members_forms.INVITATION_PATH: members_forms.invitation_page,
 }
 FORMS = {
     "/login": login.login,
@@ -51,6 +53,14 @@ FORMS = {
     "/settings/identities/remove": settings_page.unlink,
     "/settings/alerts": alert_settings.save,
     "/settings/delete": deletion.delete,
+    "/settings/members/invite": members_forms.invite,
+    "/settings/members/send-again": members_forms.send_again,
+    "/settings/members/withdraw": members_forms.withdraw,
+    "/settings/members/role": members_forms.change_role,
+    "/settings/members/remove": members_forms.remove,
+    members_forms.INVITATION_PATH: members_forms.accept,
+    "/accounts/choose": members_forms.choose_account,
+    "/accounts/leave": members_forms.leave,
 }
 #: Sent by mail programs too, which have no CSRF token: a signed token in the link says what they may change.
 SIGNED_LINKS = {"/unsubscribe": unsubscribe.switch_off}

@@ -7,12 +7,14 @@ from fastapi import Request
 from sqlmodel import Session
 from starlette.responses import RedirectResponse, Response
 
-from api.auth import external_identities, passwords, registration, sessions, throttle
+from api.auth import external_identities, invitations, members, passwords, registration, sessions, throttle
 from api.auth.email import messages
+from api.auth.members import Member
 from api.auth.models import BrowserSession, Identity
 from api.auth.sessions import CreatedSession
 from api.errors import Forbidden, NotFound, RateLimited
 from api.http import dependencies
+from api.memberships.models import Invitation
 from web.auth import alert_settings, browser_session, forms, visitor
 from web.auth.alert_settings import ShownAlert
 from web.auth.browser_names import browser_name
@@ -26,6 +28,11 @@ _SAVED = {
     "sessions": "All other browsers were signed out.",
     "identity": "The linked account was removed.",
     "alerts": "Your choice of mails was saved.",
+    "invited": "The invitation was sent. Its link is valid for 7 days.",
+    "withdrawn": "The invitation was withdrawn. Its link does not work any more.",
+    "role": "The role was changed.",
+    "removed": "The member was removed. The keys that this person had made here do not work any more.",
+    "left": "You have left the account.",
 }
 
 
@@ -35,12 +42,14 @@ class _AccountSettings:
     sessions: list[BrowserSession]
     identities: list[Identity]
     alerts: list[ShownAlert]
+    members: list[Member]
+    invitations: list[Invitation]
 
 
 async def settings_page(request: Request) -> Response:
     user = await visitor.require_signed_in(request)
     saved = _SAVED.get(request.query_params.get("saved", ""), "")
-    return await _page(request, user, saved=saved)
+    return await show(request, user, saved=saved)
 
 
 async def change_password(request: Request) -> Response:
@@ -52,11 +61,11 @@ async def change_password(request: Request) -> Response:
         stored = await check_password(request, user, fields.get("current", ""))
     except (Forbidden, RateLimited) as error:
         status = 429 if isinstance(error, RateLimited) else 422
-        return await _page(request, user, status, problems={"current": error.message})
+        return await show(request, user, status, problems={"current": error.message})
     password = fields.get("password", "")
     problem = passwords.problem_with(password, email)
     if problem is not None:
-        return await _page(request, user, 422, problems={"password": problem})
+        return await show(request, user, 422, problems={"password": problem})
     hashed = await auth.hashing.hash(password)
 
     def work(session: Session) -> CreatedSession:
@@ -122,14 +131,17 @@ def is_recent_login(user: SignedInVisitor, now: datetime) -> bool:
     return user.started_at > now - sessions.FRESH
 
 
-async def _page(
+async def show(
     request: Request,
     user: SignedInVisitor,
     status_code: int = 200,
     *,
     saved: str = "",
     problems: dict[str, str] | None = None,
+    invited: str = "",
+    invitation_link: str = "",
 ) -> Response:
+    """`invited`: the address in the form of invitations; `invitation_link`: to pass on to it, shown once."""
     services = visitor.services_of(request)
     now = services.clock()
 
@@ -139,6 +151,8 @@ async def _page(
             sessions.listed(session, user.account_id, now),
             external_identities.listed(session, user.account_id),
             alert_settings.listed(session, user.account_id),
+            members.listed(session, user.account_id),
+            invitations.pending(session, user.account_id, now),
         )
 
     account_settings = await services.database.read(read_settings)
@@ -160,4 +174,9 @@ async def _page(
         addable=[provider for provider in providers.values() if provider.issuer not in linked],
         length_min=passwords.LENGTH_MIN,
         length_max=passwords.LENGTH_MAX,
+        members=account_settings.members,
+        invitations=account_settings.invitations,
+        members_max=members.LIMIT,
+        invited=invited,
+        invitation_link=invitation_link,
     )

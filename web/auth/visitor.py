@@ -19,11 +19,16 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import sessions
+from api.auth.models import BrowserSession
 from api.errors import Forbidden, NotSignedIn, ServiceUnavailable
 from api.http import dependencies, responses
+from api.memberships import roles
+from api.memberships.models import Role
+from api.memberships.roles import Place
 from api.networks import network_of
 from api.services import Services
 from billing.errors import AccountSuspended
+from billing.ledger.models import Account
 
 _COOKIE = "bgeraser_session"
 LOGOUT_PATH = "/logout"
@@ -49,14 +54,31 @@ class Visitor:
     is_verified: bool = False  # the account's address was confirmed
     is_operator: bool = False  # the account may use the operator's panel
     is_suspended: bool = False  # nothing is shown and done but signing out
+    places: tuple[Place, ...] = ()  # the accounts of others in which the person may work
+    elsewhere: Place | None = None  # the one that the session works in; None: in its own account
 
 
 @dataclass(frozen=True, kw_only=True)
 class SignedInVisitor(Visitor):
-    """A browser whose session belongs to an account."""
+    """A browser whose session belongs to an account: `account_id` is the person, wherever it works."""
 
     account_id: str
     email: str
+
+    @property
+    def place(self) -> Place:
+        """The account whose pictures, credits and keys the session works with, and as what."""
+        return self.elsewhere or self.own_place
+
+    @property
+    def own_place(self) -> Place:
+        """The person's own account."""
+        return Place(self.account_id, self.email, Role.OWNER)
+
+    @property
+    def member_id(self) -> str | None:
+        """The person as a member of the account it works in; None in its own."""
+        return None if self.elsewhere is None else self.account_id
 
 
 def install(app: FastAPI, services: Services) -> None:
@@ -84,6 +106,18 @@ async def require_signed_in(request: Request) -> SignedInVisitor:
     visitor = await visitor_of(request)
     if not isinstance(visitor, SignedInVisitor):
         raise NotSignedIn("Sign in first.")
+    return visitor
+
+
+async def require_owner(request: Request) -> SignedInVisitor:
+    """As `require_signed_in`, for what belongs to the account's owner, such as billing.
+
+    Raises Forbidden for a session that works in another person's account: it must not change its own one by
+    mistake.
+    """
+    visitor = await require_signed_in(request)
+    if visitor.elsewhere is not None:
+        raise Forbidden(roles.OWNERS_ONLY)
     return visitor
 
 
@@ -127,7 +161,9 @@ def check_csrf(request: Request, visitor: Visitor | None, form_token: str | None
     sent = form_token if form_token is not None else request.headers.get("x-csrf-token", "")
     if not expected or not hmac.compare_digest(expected.encode(), sent.encode()):
         if form_token is None:
-            raise Forbidden("You have signed in or out in another tab. Reload the page to go on.")
+            raise Forbidden(
+                "You have signed in or out, or changed the account, in another tab. Reload the page to go on."
+            )
         raise Forbidden("This form has expired. Reload the page and submit it again.")
 
 
@@ -219,15 +255,29 @@ async def _load_visitor(request: Request) -> Visitor | None:
         return None
     services = services_of(request)
     now = services.clock()
-    stored = await services.database.read(lambda session: sessions.find(session, token, now))
+
+    def find(
+        session: Session,
+    ) -> tuple[BrowserSession, Account | None, tuple[Place, ...]] | None:
+        stored = sessions.find(session, token, now)
+        if stored is None:
+            return None
+        row, account = stored
+        return row, account, () if account is None else roles.places_of(session, account.id)
+
+    stored = await services.database.read(find)
     if stored is None:
         return None
-    row, account = stored
+    row, account, places = stored
     if sessions.touch_is_due(row, now):
         await _touch(services, row.id, now)
     csrf_token = sessions.csrf_token(token)
     if account is None:
         return Visitor(row.id, csrf_token, row.created_at)
+    # Without the membership the session works in its own account: nothing else has to end with it.
+    elsewhere = next((place for place in places if place.account_id == row.acting_account_id), None)
+    if elsewhere is not None:
+        csrf_token = sessions.csrf_token(token, elsewhere.account_id)
     return SignedInVisitor(
         row.id,
         csrf_token,
@@ -237,6 +287,8 @@ async def _load_visitor(request: Request) -> Visitor | None:
         is_verified=account.verified_at is not None,
         is_operator=account.operator_since is not None,
         is_suspended=account.suspended_at is not None,
+        places=places,
+        elsewhere=elsewhere,
     )
 
 

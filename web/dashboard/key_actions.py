@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlmodel import Session
 
-from api.auth import api_keys, key_settings
+from api.auth import api_keys, key_settings, members
 from api.auth.key_settings import KeyBudget, KeySettings
 from api.auth.models import ApiKey
 from api.services import Services
@@ -23,29 +23,50 @@ class ShownKey:
     key: ApiKey
     settings: KeySettings
     budget: KeyBudget | None  # None: a test key
+    maker: str | None = None  # the address of the member who made it; None: the account's owner
+    is_changeable: bool = True  # by whoever looks at the list
 
 
 async def create(
-    services: Services, account_id: str, name: str, settings: KeySettings, *, is_test: bool
+    services: Services,
+    account_id: str,
+    name: str,
+    settings: KeySettings,
+    *,
+    is_test: bool,
+    member_id: str | None = None,
 ) -> str:
-    """A new key, which is never available again. Raises InvalidParameter."""
+    """A new key, which is never available again. `member_id`: see `SignedInVisitor`; likewise below.
+
+    Raises InvalidParameter, Forbidden.
+    """
     now = services.clock()
 
     def work(session: Session) -> str:
         chosen = name.strip() or DEFAULT_NAME
-        return api_keys.create(session, account_id, chosen, now, is_test=is_test, settings=settings)[1]
+        return api_keys.create(
+            session, account_id, chosen, now, is_test=is_test, settings=settings, person_id=member_id
+        )[1]
 
     return await services.database.run(work)
 
 
-async def listed(services: Services, account_id: str) -> list[ShownKey]:
+async def listed(services: Services, account_id: str, member_id: str | None = None) -> list[ShownKey]:
     """The account's keys that are neither revoked nor expired, newest first."""
 
     def read(session: Session) -> list[ShownKey]:
         now = services.clock()
+        keys = api_keys.usable(session, account_id, now)
+        makers = members.names_of(session, {key.created_by_id for key in keys if key.created_by_id})
         found = [
-            ShownKey(key, key_settings.of(session, key), key_settings.budget_of(session, key, now))
-            for key in api_keys.usable(session, account_id, now)
+            ShownKey(
+                key,
+                key_settings.of(session, key),
+                key_settings.budget_of(session, key, now),
+                makers.get(key.created_by_id or ""),
+                is_changeable=member_id is None or key.created_by_id == member_id,
+            )
+            for key in keys
         ]
         session.expunge_all()
         return found
@@ -53,26 +74,37 @@ async def listed(services: Services, account_id: str) -> list[ShownKey]:
     return await services.database.read(read)
 
 
-async def revoke(services: Services, account_id: str, key_id: str) -> None:
-    """Raises NotFound."""
+async def revoke(services: Services, account_id: str, key_id: str, member_id: str | None = None) -> None:
+    """Raises NotFound, Forbidden."""
     now = services.clock()
-    await services.database.run(lambda session: api_keys.revoke(session, account_id, key_id, now) and None)
+
+    def work(session: Session) -> None:
+        api_keys.revoke(session, account_id, key_id, now, person_id=member_id)
+
+    await services.database.run(work)
 
 
-async def rotate(services: Services, account_id: str, key_id: str) -> str:
-    """The new key. Raises NotFound, InvalidApiKey, InvalidParameter."""
+async def rotate(services: Services, account_id: str, key_id: str, member_id: str | None = None) -> str:
+    """The new key. Raises NotFound, Forbidden, InvalidApiKey, InvalidParameter."""
     now = services.clock()
 
     def work(session: Session) -> str:
         grace_seconds = GRACE_HOURS * 3600
-        return api_keys.rotate(session, account_id, key_id, grace_seconds=grace_seconds, now=now)[1]
+        _, plain = api_keys.rotate(
+            session, account_id, key_id, grace_seconds=grace_seconds, now=now, person_id=member_id
+        )
+        return plain
 
     return await services.database.run(work)
 
 
-async def change(services: Services, account_id: str, key_id: str, settings: KeySettings) -> None:
-    """Raises NotFound, InvalidApiKey, InvalidParameter."""
+async def change(
+    services: Services, account_id: str, key_id: str, settings: KeySettings, member_id: str | None = None
+) -> None:
+    """Raises NotFound, Forbidden, InvalidApiKey, InvalidParameter."""
     now = services.clock()
     await services.database.run(
-        lambda session: api_keys.change_settings(session, account_id, key_id, settings, now)
+        lambda session: api_keys.change_settings(
+            session, account_id, key_id, settings, now, person_id=member_id
+        )
     )

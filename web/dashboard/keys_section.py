@@ -5,12 +5,13 @@ from typing import Any
 
 from api.errors import ApiError
 from api.http.dependencies import public_base_url
+from api.memberships.models import Role
 from api.services import Services
 from ml.catalogue import tool_title
 from web.dashboard import key_actions as actions
 from web.dashboard import key_fields
 from web.dashboard.components import add_text
-from web.dashboard.events import CONCURRENCY, EVENT, format_time, http_request_of, visitor_of
+from web.dashboard.events import CONCURRENCY, EVENT, format_time, http_request_of, place_of, visitor_of
 from web.dashboard.key_actions import ShownKey
 from web.rendering import pages
 from web.site import code_samples
@@ -68,18 +69,25 @@ def build(gr: Any, services: Services, page: Any) -> None:
         limit: str,
         request: gr.Request,
     ) -> tuple[Any, ...]:
-        account_id = visitor_of(request).account_id
+        user = visitor_of(request)
         is_test = kind_value == _TEST
         try:
+            account_id = place_of(request, Role.MEMBER).account_id
             settings = key_fields.read(tools, last_day, "" if is_test else limit)
-            plain = await actions.create(services, account_id, name_value, settings, is_test=is_test)
+            plain = await actions.create(
+                services, account_id, name_value, settings, is_test=is_test, member_id=user.member_id
+            )
         except ApiError as error:
             raise gr.Error(error.message) from error
         shown = gr.update(value=plain, visible=True)
-        return shown, "", await actions.listed(services, account_id), *_code_samples(request, plain)
+        listed = await actions.listed(services, account_id, user.member_id)
+        return shown, "", listed, *_code_samples(request, plain)
 
     async def list_keys(request: gr.Request) -> list[ShownKey]:
-        return await actions.listed(services, visitor_of(request).account_id)
+        user = visitor_of(request)
+        if user.place.role is Role.VIEWER:
+            return []
+        return await actions.listed(services, user.place.account_id, user.member_id)
 
     def render_keys(keys: list[ShownKey]) -> None:
         if not keys:
@@ -115,6 +123,8 @@ class _Row:
         is_replaced = self._shown.key.replaced_at is not None
         with gr.Column(elem_classes="key"):
             add_text(gr, _description(self._shown))
+            if not self._shown.is_changeable:
+                return
             with gr.Row():
                 limits = None if is_replaced else gr.Button("Limits", size="sm", elem_classes="limit-key")
                 rotate = gr.Button("Rotate", size="sm", elem_classes="rotate-key")
@@ -146,17 +156,20 @@ class _Row:
         cancel.click(lambda: gr.update(visible=False), None, confirmation, **EVENT)
         confirm.click(_event(gr, self._revoke), None, [self._listed_keys], **EVENT)
 
-    async def _change(self, _request: Any, account_id: str, *sent: Any) -> list[ShownKey]:
-        await actions.change(self._services, account_id, self._id, key_fields.read(*sent))
-        return await actions.listed(self._services, account_id)
+    async def _change(self, request: Any, account_id: str, *sent: Any) -> list[ShownKey]:
+        member_id = visitor_of(request).member_id
+        await actions.change(self._services, account_id, self._id, key_fields.read(*sent), member_id)
+        return await actions.listed(self._services, account_id, member_id)
 
-    async def _revoke(self, _request: Any, account_id: str) -> list[ShownKey]:
-        await actions.revoke(self._services, account_id, self._id)
-        return await actions.listed(self._services, account_id)
+    async def _revoke(self, request: Any, account_id: str) -> list[ShownKey]:
+        member_id = visitor_of(request).member_id
+        await actions.revoke(self._services, account_id, self._id, member_id)
+        return await actions.listed(self._services, account_id, member_id)
 
     async def _rotate(self, request: Any, account_id: str) -> tuple[Any, ...]:
-        plain = await actions.rotate(self._services, account_id, self._id)
-        listed = await actions.listed(self._services, account_id)
+        member_id = visitor_of(request).member_id
+        plain = await actions.rotate(self._services, account_id, self._id, member_id)
+        listed = await actions.listed(self._services, account_id, member_id)
         return listed, self._gr.update(value=plain, visible=True), *_code_samples(request, plain)
 
 
@@ -165,7 +178,7 @@ def _event(gr: Any, act: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitab
 
     async def run(request: gr.Request, *sent: Any) -> Any:
         try:
-            return await act(request, visitor_of(request).account_id, *sent)
+            return await act(request, place_of(request, Role.MEMBER).account_id, *sent)
         except ApiError as error:
             raise gr.Error(error.message) from error
 
@@ -178,6 +191,7 @@ def _description(shown: ShownKey) -> str:
     return pages.fragment(
         "dashboard/key.html",
         key=key,
+        maker=shown.maker,
         created=format_time(key.created_at),
         used=None if key.last_used_at is None else format_time(key.last_used_at),
         ends=format_time(key.expires_at) if key.replaced_at and key.expires_at else None,

@@ -30,7 +30,8 @@ def header(user: SignedInVisitor | None) -> str:
     return pages.fragment("dashboard/head.html", user=user)
 
 
-def cards(user: SignedInVisitor, summary: AccountSummary, plan_card: PlanCard) -> str:
+def cards(user: SignedInVisitor, summary: AccountSummary, plan_card: PlanCard | None) -> str:
+    """`plan_card`: None for members, who see nothing of billing."""
     return pages.fragment(
         "dashboard/cards.html",
         user=user,
@@ -38,7 +39,7 @@ def cards(user: SignedInVisitor, summary: AccountSummary, plan_card: PlanCard) -
         renews_at=format_time(summary.renews_at),
         packs_expire_at=format_time(summary.of_packs.expire_at),
         plan_card=plan_card,
-        packs=plan_card.packs,
+        packs=plan_card.packs if plan_card is not None else [],
     )
 
 

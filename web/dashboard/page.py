@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from api.memberships.models import Role
 from api.services import Services
 from web.dashboard import chart, keys_section, overview, queries, webhooks_section
-from web.dashboard.events import EVENT, visitor_of
+from web.dashboard.events import EVENT, place_of, visitor_of
 from web.rendering import pages
 
 _PERIODS = [("7 days", 7), ("30 days", 30), ("90 days", 90)]
@@ -30,37 +31,40 @@ def build(services: Services, page: Any) -> None:
         with gr.Tabs():
             with gr.Tab("Usage"):
                 _build_usage(gr, services, page)
-            with gr.Tab("API", id="api"):
+            with gr.Tab("API", id="api") as api_tab:
                 keys_section.build(gr, services, page)
-            with gr.Tab("Webhooks"):
+            with gr.Tab("Webhooks") as webhooks_tab:
                 webhooks_section.build(gr, services, page)
             with gr.Tab("Requests"):
                 calls = html(elem_id="calls")
-            with gr.Tab("Statement"):
+            with gr.Tab("Statement") as statement_tab:
                 entries = html(elem_id="statement")
 
-    async def fill(request: gr.Request) -> tuple[str, str, str, str]:
+    async def fill(request: gr.Request) -> tuple[Any, ...]:
         user = visitor_of(request)
+        place, is_owner = user.place, user.place.role is Role.OWNER
         now = services.clock()
         await services.call_log.write(services.database)  # include the calls of the last seconds
         summary = await services.database.run(
-            lambda session: queries.account_summary(session, user.account_id, now)
+            lambda session: queries.account_summary(session, place.account_id, now)
         )
         call_rows, statement_rows = await services.database.read(
             lambda session: (
-                queries.call_rows(session, user.account_id),
-                queries.statement_rows(session, user.account_id),
+                queries.call_rows(session, place.account_id),
+                queries.statement_rows(session, place.account_id) if is_owner else [],
             )
         )
-        plan_card = await overview.read_plan_card(services, user.account_id)
+        plan_card = await overview.read_plan_card(services, place.account_id) if is_owner else None
         return (
             overview.header(user),
             overview.cards(user, summary, plan_card),
             _table("Requests", _CALL_HEADERS, call_rows, "No calls yet."),
             _table("Statement", _STATEMENT_HEADERS, statement_rows, "No credits yet."),
+            gr.update(visible=place.role is not Role.VIEWER),
+            *(gr.update(visible=is_owner),) * 2,
         )
 
-    outputs = [head, cards, calls, entries]
+    outputs = [head, cards, calls, entries, api_tab, webhooks_tab, statement_tab]
     page.load(fill, None, outputs, **EVENT, show_progress="hidden")
     refresh.click(fill, None, outputs, **EVENT, show_progress="hidden")
 
@@ -78,15 +82,15 @@ def _build_usage(gr: Any, services: Services, page: Any) -> None:
     by_key = gr.HTML(apply_default_css=False, elem_id="usage-by-key", padding=False, js_on_load=None)
 
     async def draw(days_value: int, group_value: str, request: gr.Request) -> tuple[str, str]:
-        user = visitor_of(request)
+        account_id = place_of(request).account_id
         day_count = days_value if days_value in {days for _, days in _PERIODS} else 30
         group: queries.GroupBy = "key" if group_value == "key" else "tool"
         await services.call_log.write(services.database)
         now = services.clock()
         bars, of_keys = await services.database.read(
             lambda session: (
-                queries.usage_bars(session, user.account_id, day_count, group, now),
-                queries.usage_by_key(session, user.account_id, now),
+                queries.usage_bars(session, account_id, day_count, group, now),
+                queries.usage_by_key(session, account_id, now),
             )
         )
         return chart.render(bars), _usage_by_key(of_keys, f"{now:%B %Y}")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from sqlmodel import Session
 
-from api.auth import api_keys, key_settings
+from api.auth import api_keys, key_settings, members
 from api.calls import call_log
 from api.editor import run_names
 from billing.ledger import accounts, grants, ledger, statement
@@ -108,16 +108,22 @@ def usage_by_key(session: Session, account_id: str, now: datetime) -> list[KeyUs
         calls, credits = sums.get(row.key_id, (0, 0))
         sums[row.key_id] = calls + row.calls, credits + row.credits
     keys = {key.id: key for key in api_keys.listed(session, account_id)}
+    sums.pop(None, None)  # the editor's, which have rows of their own
 
     def described(key_id: str | None, calls: int, credits: int) -> KeyUsage:
         key = keys.get(key_id or "")
         if key is None:
-            return KeyUsage(EDITOR_LABEL, False, calls, credits, None)
+            return KeyUsage(key_id or EDITOR_LABEL, False, calls, credits, None)
         name = f"{key.name} ({key.first_characters}…)" + (", revoked" if key.revoked_at else "")
         limit = key_settings.of(session, key).monthly_limit
         return KeyUsage(name, key.is_test, calls, credits, limit)
 
     found = [described(key_id, *counts) for key_id, counts in sums.items()]
+    of_editor = call_log.usage_of_editor(session, account_id, today.replace(day=1), today)
+    people = members.names_of(session, {person_id for person_id, _, _ in of_editor if person_id})
+    for person_id, calls, credits in of_editor:
+        name = _editor_label(people.get(person_id or ""))
+        found.append(KeyUsage(name, False, calls, credits, None))
     return sorted(found, key=lambda usage: (-usage.credits, -usage.calls, usage.name))
 
 
@@ -126,11 +132,12 @@ def call_rows(session: Session, account_id: str) -> list[list[str | int]]:
     names = {key.id: key.name for key in api_keys.listed(session, account_id)}
     calls = call_log.latest(session, account_id, _ROWS_MAX)
     pictures = run_names.picture_names(session, account_id, {call.request_id for call in calls})
+    people = members.names_of(session, {call.person_id for call in calls if call.person_id})
     return [
         [
             format_time(call.started_at),
             words.action(call.tool, pictures.get(call.request_id)),
-            names.get(call.key_id or "", EDITOR_LABEL),
+            names.get(call.key_id or "", _editor_label(people.get(call.person_id or ""))),
             words.outcome(call),
             call.credits,
             f"{call.duration_ms / 1000:.2f} s",
@@ -161,3 +168,8 @@ def statement_rows(session: Session, account_id: str) -> list[list[str | int]]:
         return [format_time(line.at), label, f"{line.amount:+,}", line.balance, request]
 
     return [row(line) for line in lines]
+
+
+def _editor_label(email: str | None) -> str:
+    """The editor, and the member who used it; None: the account's owner."""
+    return EDITOR_LABEL if email is None else f"{EDITOR_LABEL}, {email}"

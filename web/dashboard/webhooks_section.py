@@ -4,10 +4,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from api.errors import ApiError
+from api.memberships.models import Role
 from api.services import Services
 from web.dashboard import webhook_actions as actions
 from web.dashboard.components import add_text
-from web.dashboard.events import CONCURRENCY, EVENT, visitor_of
+from web.dashboard.events import CONCURRENCY, EVENT, place_of
 from web.dashboard.webhook_actions import SUBSCRIPTIONS, ShownWebhook
 from web.rendering import pages
 
@@ -48,8 +49,9 @@ def build(gr: Any, services: Services, page: Any) -> None:
         made = await actions.create(services, account_id, url_value.strip(), subscription)
         return gr.update(value=made, visible=True), "", await actions.listed(services, account_id)
 
-    async def read(account_id: str) -> list[ShownWebhook]:
-        return await actions.listed(services, account_id)
+    async def read(request: gr.Request) -> list[ShownWebhook]:
+        place = place_of(request)
+        return [] if place.role is not Role.OWNER else await actions.listed(services, place.account_id)
 
     def render(listed: list[ShownWebhook]) -> None:
         if not listed:
@@ -59,7 +61,7 @@ def build(gr: Any, services: Services, page: Any) -> None:
 
     gr.render(inputs=[shown], triggers=[shown.change], **CONCURRENCY)(render)
     create.click(_event(gr, add), [url, events], [secret, url, shown], **EVENT)
-    page.load(_event(gr, read), None, [shown], **EVENT)
+    page.load(read, None, [shown], **EVENT)
 
 
 class _Row:
@@ -162,7 +164,7 @@ def _event(gr: Any, act: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitab
 
     async def run(request: gr.Request, *sent: str) -> Any:
         try:
-            return await act(visitor_of(request).account_id, *sent)
+            return await act(place_of(request, Role.OWNER).account_id, *sent)
         except ApiError as error:
             raise gr.Error(error.message) from error
 

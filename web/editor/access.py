@@ -12,10 +12,13 @@ from api.editor.runs import Runs
 from api.errors import Forbidden, InvalidParameter, NotSignedIn
 from api.http import dependencies, json_bodies
 from api.http.middleware import body_limits
+from api.memberships import roles
+from api.memberships.models import Role
 from api.services import Services
 from billing.ledger.plans import PLANS
 from ml.backend import Priority
 from web.auth import visitor
+from web.auth.visitor import SignedInVisitor
 
 #: Longer bodies are parsed in a thread, so that they do not block the event loop.
 _PARSED_INLINE_MAX_BYTES = 64 * 1024
@@ -46,13 +49,21 @@ async def reader(request: Request) -> ProjectOwner:
     services = editor_services_of(request).services
     if current is None:
         return await owner_of(services, None, "")
-    return await owner_of(services, current.account_id, current.session_id)
+    if not isinstance(current, SignedInVisitor):
+        return await owner_of(services, None, current.session_id)
+    return await owner_of(services, current.place.account_id, current.session_id, current.member_id)
 
 
 async def writer(request: Request) -> ProjectOwner:
-    """As `reader`, for requests that change something. Raises `Forbidden` for forged requests."""
+    """As `reader`, for requests that change something.
+
+    Raises `Forbidden` for forged requests and for viewers of the account.
+    """
     owner = await reader(request)
-    visitor.check_csrf(request, await visitor.visitor_of(request))
+    current = await visitor.visitor_of(request)
+    visitor.check_csrf(request, current)
+    if isinstance(current, SignedInVisitor) and current.place.role is Role.VIEWER:
+        raise Forbidden(roles.VIEWERS_REFUSAL)
     await body_limits.admit(
         request.scope,
         account_id=None if owner.is_guest else owner.account_id,

@@ -156,6 +156,7 @@ async def start_batch(request: Request, owner: AccountOwner, editor: EditorServi
         request_id=responses.request_id_of(request),
         account_id=owner.account_id,
         key_id=None,
+        person_id=owner.person_id,
         base_url=dependencies.public_base_url(request),
         steps=steps,
         sources=await asyncio.to_thread(batch_uploads.sources, _text(body, "pictures")),

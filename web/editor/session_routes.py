@@ -46,9 +46,10 @@ async def show_session(request: Request, editor: EditorServicesDependency) -> Re
     current = await visitor.visitor_of(request)
     if current is None and visitor.has_session_cookie(request):
         visitor.clear_session_cookie(request)
-    account = None
+    account, is_own = None, False
     if isinstance(current, SignedInVisitor):
-        account_id = current.account_id
+        place, is_own = current.place, current.elsewhere is None
+        account_id = place.account_id
         account = {
             **await editor.services.database.run(
                 lambda session: _account(session, account_id, editor.services)
@@ -58,6 +59,16 @@ async def show_session(request: Request, editor: EditorServicesDependency) -> Re
             ),
             "email": current.email,
             "isVerified": current.is_verified,
+            "role": place.role,
+            "places": [
+                {
+                    "accountId": each.account_id,
+                    "email": each.email,
+                    "role": each.role,
+                    "isChosen": each == place,
+                }
+                for each in (current.own_place, *current.places)
+            ],
         }
     address = dependencies.address_of(request)
     data = {
@@ -86,7 +97,7 @@ async def show_session(request: Request, editor: EditorServicesDependency) -> Re
         "limits": schemas.limits(editor.services),
         "packs": [
             {"credits": each.credits, "price": each.price_text}
-            for each in (packs.cached_offers(editor.services) if account else [])
+            for each in (packs.cached_offers(editor.services) if is_own else [])
         ],
     }
     return responses.success(request, data)
@@ -98,7 +109,7 @@ async def create_key(request: Request, owner: AccountOwner, editor: EditorServic
     name = access.string_field(body, "name", max_length=100)
     now = editor.services.clock()
     _, plain = await editor.services.database.run(
-        lambda session: api_keys.create(session, owner.account_id, name, now)
+        lambda session: api_keys.create(session, owner.account_id, name, now, person_id=owner.person_id)
     )
     return responses.success(request, {"key": plain})
 

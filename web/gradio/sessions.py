@@ -39,7 +39,12 @@ class Page:
     session_hash: str
     session_id: str  # the visitor's
     account_id: str
+    place_id: str  # the account that the page shows
     streams: int = 0
+
+    def is_of(self, visitor: SignedInVisitor) -> bool:
+        """Whether the visitor has opened it, and still works in the account that it shows."""
+        return (self.session_id, self.place_id) == (visitor.session_id, visitor.place.account_id)
 
 
 class Pages:
@@ -64,7 +69,7 @@ class Pages:
     def check_owner(self, visitor: SignedInVisitor, session_hash: str) -> None:
         """Raises NotFound if the session belongs to another visitor. Unused hashes are allowed."""
         page = self._pages.get(session_hash)
-        if page is not None and page.session_id != visitor.session_id:
+        if page is not None and not page.is_of(visitor):
             raise NotFound(_OUTDATED)
 
     async def admit(self, visitor: SignedInVisitor, session_hash: str) -> None:
@@ -83,7 +88,8 @@ class Pages:
             # Checked again, because another request may have added the page in the meantime.
             self.check_owner(visitor, session_hash)
             page = self._pages.setdefault(
-                session_hash, Page(session_hash, visitor.session_id, visitor.account_id)
+                session_hash,
+                Page(session_hash, visitor.session_id, visitor.account_id, visitor.place.account_id),
             )
         await self._limit_pending(page)
         self._pages.move_to_end(session_hash)
@@ -93,7 +99,7 @@ class Pages:
     def stream(self, visitor: SignedInVisitor, session_hash: str) -> Iterator[None]:
         """Count a connection that Gradio keeps open for this page. Raises NotFound and RateLimited."""
         page = self._pages.get(session_hash)
-        if page is None or page.session_id != visitor.session_id:
+        if page is None or not page.is_of(visitor):
             raise NotFound(_OUTDATED)
         open_streams = sum(
             other.streams for other in self._pages.values() if other.account_id == page.account_id

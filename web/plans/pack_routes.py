@@ -42,7 +42,7 @@ def add_to(app: FastAPI) -> None:
 
 async def checkout(request: Request, credits_: str) -> Response:
     """Go to Stripe's checkout for a pack. The form's `next` is the page to come back to."""
-    user, fields = await forms.read_signed_in(request)
+    user, fields = await forms.read_owner(request)
     if not (credits_.isascii() and credits_.isdigit() and len(credits_) <= _DIGITS_MAX):
         raise NotFound("This pack does not exist.")
     services = visitor.services_of(request)
@@ -60,7 +60,7 @@ async def checkout(request: Request, credits_: str) -> Response:
 
 async def success_page(request: Request) -> Response:
     """Wait for the payment. The address is not trusted: it only says which checkout to look for."""
-    user = await visitor.require_signed_in(request)
+    user = await visitor.require_owner(request)
     services = visitor.services_of(request)
     session_id = request.query_params.get("session", "")[:_SESSION_ID_LENGTH_MAX]
     wanted = request.query_params.get("next", "")

@@ -28,7 +28,7 @@ async def show_plans(
     plan_to_confirm: PlanName | None = None,
 ) -> Response:
     """`plan_to_confirm` is a plan whose purchase has to be confirmed first."""
-    user = await visitor.require_signed_in(request)
+    user = await visitor.require_owner(request)
     services = visitor.services_of(request)
     state = await billing_state(services, user.account_id)
     return pages.render(

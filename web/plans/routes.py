@@ -44,13 +44,13 @@ def add_to(app: FastAPI) -> None:
 
 
 async def plans_page(request: Request) -> Response:
-    await visitor.require_signed_in(request)
+    await visitor.require_owner(request)
     return await rendering.show_plans(request)
 
 
 async def invoices_page(request: Request) -> Response:
     """The newest invoices, or those older than the invoice `after`."""
-    user = await visitor.require_signed_in(request)
+    user = await visitor.require_owner(request)
     services = visitor.services_of(request)
     if not plans.is_on(services):
         raise NotFound("Nothing can be bought here.")
@@ -62,7 +62,7 @@ async def invoices_page(request: Request) -> Response:
 
 async def checkout(request: Request, plan: str) -> Response:
     """Go to Stripe's checkout, or to its portal if the account has a subscription already."""
-    user, fields = await forms.read_signed_in(request)
+    user, fields = await forms.read_owner(request)
     if plan not in _BUYABLE:
         raise NotFound("This plan does not exist.")
     services = visitor.services_of(request)
@@ -74,7 +74,7 @@ async def checkout(request: Request, plan: str) -> Response:
 
 
 async def portal(request: Request) -> Response:
-    user, _ = await forms.read_signed_in(request)
+    user, _ = await forms.read_owner(request)
     services = visitor.services_of(request)
     try:
         url = await plans.portal_url(services, user.account_id, public_base_url(request))
@@ -92,7 +92,7 @@ async def portal(request: Request) -> Response:
 
 async def success_page(request: Request) -> Response:
     """Wait for the webhook. The address is not trusted."""
-    user = await visitor.require_signed_in(request)
+    user = await visitor.require_owner(request)
     state = await rendering.billing_state(visitor.services_of(request), user.account_id)
     bought = request.query_params.get("plan", "")
     is_active = state.status in ("active", "trialing", "ending") and (state.plan == bought or state.is_fixed)
@@ -110,12 +110,12 @@ async def success_page(request: Request) -> Response:
 
 
 async def cancelled_page(request: Request) -> Response:
-    await visitor.require_signed_in(request)
+    await visitor.require_owner(request)
     return await rendering.show_plans(request, notice="Checkout cancelled. Nothing was charged.")
 
 
 async def return_page(request: Request) -> Response:
-    await visitor.require_signed_in(request)
+    await visitor.require_owner(request)
     return await rendering.show_plans(
         request, notice="Changes made on Stripe's page appear here within a few seconds."
     )

@@ -27,6 +27,17 @@ def address_taken(email: str, login_link: str, reset_link: str) -> MailMessage:
     )
 
 
+def invitation(email: str, inviter: str, role: str, link: str) -> MailMessage:
+    return MailMessage(
+        email,
+        "Invitation to a bgeraser account",
+        f"{inviter} invites you to their bgeraser account, as a {role}.\n\n"
+        f"Accept with this link, which is valid for 7 days and can be used once:\n\n{link}\n\n"
+        "Log in with this address first, or sign up with it. If you do not know the sender, you can ignore"
+        " this email.\n",
+    )
+
+
 def reset(email: str, link: str) -> MailMessage:
     return MailMessage(
         email,

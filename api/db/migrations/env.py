@@ -16,6 +16,7 @@ from api.db.migrations.upgrade import ENGINE_TABLES
 from api.editor import models as editor_models
 from api.images import models as image_models
 from api.jobs import models as job_models
+from api.memberships import models as membership_models
 from api.operators import models as operator_models
 from api.payments import models as payment_models
 from api.webhooks import models as webhook_models
@@ -33,6 +34,7 @@ _MODELS = (
     editor_models,
     image_models,
     job_models,
+    membership_models,
     operator_models,
     payment_models,
     ledger_models,

@@ -14,7 +14,7 @@ from api.auth.authenticator import Caller
 from api.calls import admission
 from api.errors import InvalidParameter
 from api.http import dependencies, forms, json_bodies, openapi, openapi_examples, page_queries, responses
-from api.http.dependencies import KeyHolder, ServicesOf
+from api.http.dependencies import OwnersKeyHolder, ServicesOf
 from api.http.routes.get_and_head import add_get
 from api.http.schemas import (
     DeletedWebhookSuccess,
@@ -110,7 +110,7 @@ def add_to(app: FastAPI) -> None:
     _add(app, "POST", f"{_ONE}/deliveries/{{delivery_id}}/redeliver", redeliver, redelivered)
 
 
-async def show_all(request: Request, caller: KeyHolder, services: ServicesOf) -> Response:
+async def show_all(request: Request, caller: OwnersKeyHolder, services: ServicesOf) -> Response:
     forms.refuse_query(request)
     now = services.clock()
     found = await services.database.read(lambda session: endpoints.listed(session, caller.account_id))
@@ -118,7 +118,7 @@ async def show_all(request: Request, caller: KeyHolder, services: ServicesOf) ->
     return responses.success(request, data)
 
 
-async def create(request: Request, caller: KeyHolder, services: ServicesOf) -> Response:
+async def create(request: Request, caller: OwnersKeyHolder, services: ServicesOf) -> Response:
     sent = await _read_fields(request, caller, _CREATE_FIELDS)
     url = _url(services, sent)
     if url is None:
@@ -132,7 +132,7 @@ async def create(request: Request, caller: KeyHolder, services: ServicesOf) -> R
     return responses.success(request, await _post(services, caller, work))
 
 
-async def show(request: Request, webhook_id: str, caller: KeyHolder, services: ServicesOf) -> Response:
+async def show(request: Request, webhook_id: str, caller: OwnersKeyHolder, services: ServicesOf) -> Response:
     forms.refuse_query(request)
     found = await services.database.read(
         lambda session: endpoints.find(session, caller.account_id, webhook_id)
@@ -140,7 +140,9 @@ async def show(request: Request, webhook_id: str, caller: KeyHolder, services: S
     return responses.success(request, deliveries.describe_endpoint(found, services.clock()))
 
 
-async def change(request: Request, webhook_id: str, caller: KeyHolder, services: ServicesOf) -> Response:
+async def change(
+    request: Request, webhook_id: str, caller: OwnersKeyHolder, services: ServicesOf
+) -> Response:
     sent = await _read_fields(request, caller, _CHANGE_FIELDS)
     url, events, enabled = _url(services, sent), _events(sent), sent.get("enabled")
     if enabled is not None and not isinstance(enabled, bool):
@@ -157,7 +159,9 @@ async def change(request: Request, webhook_id: str, caller: KeyHolder, services:
     return responses.success(request, await _post(services, caller, work))
 
 
-async def delete(request: Request, webhook_id: str, caller: KeyHolder, services: ServicesOf) -> Response:
+async def delete(
+    request: Request, webhook_id: str, caller: OwnersKeyHolder, services: ServicesOf
+) -> Response:
     forms.refuse_query(request)
 
     def work(session: Session) -> None:
@@ -168,7 +172,9 @@ async def delete(request: Request, webhook_id: str, caller: KeyHolder, services:
     return responses.success(request, {"webhookId": webhook_id, "deleted": True})
 
 
-async def rotate(request: Request, webhook_id: str, caller: KeyHolder, services: ServicesOf) -> Response:
+async def rotate(
+    request: Request, webhook_id: str, caller: OwnersKeyHolder, services: ServicesOf
+) -> Response:
     await _read_fields(request, caller, ())
 
     def work(session: Session, now: datetime) -> dict[str, Any]:
@@ -179,7 +185,9 @@ async def rotate(request: Request, webhook_id: str, caller: KeyHolder, services:
     return responses.success(request, await _post(services, caller, work))
 
 
-async def send_test(request: Request, webhook_id: str, caller: KeyHolder, services: ServicesOf) -> Response:
+async def send_test(
+    request: Request, webhook_id: str, caller: OwnersKeyHolder, services: ServicesOf
+) -> Response:
     await _read_fields(request, caller, ())
     await services.engine.prepare()
 
@@ -194,7 +202,7 @@ async def send_test(request: Request, webhook_id: str, caller: KeyHolder, servic
 
 
 async def show_deliveries(
-    request: Request, webhook_id: str, caller: KeyHolder, services: ServicesOf
+    request: Request, webhook_id: str, caller: OwnersKeyHolder, services: ServicesOf
 ) -> Response:
     sent = page_queries.read(request)
     status = page_queries.status_of(sent, DeliveryStatus)
@@ -211,7 +219,7 @@ async def show_deliveries(
 
 
 async def redeliver(
-    request: Request, webhook_id: str, delivery_id: str, caller: KeyHolder, services: ServicesOf
+    request: Request, webhook_id: str, delivery_id: str, caller: OwnersKeyHolder, services: ServicesOf
 ) -> Response:
     await _read_fields(request, caller, ())
     await services.engine.prepare()

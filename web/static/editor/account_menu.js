@@ -10,6 +10,12 @@ const PAGES = [
   ["Plans", "/plans"],
   ["Settings", "/settings"],
 ];
+/** What members and viewers of somebody's account have.
+ * @type {[string, string][]} */
+const MEMBERS_PAGES = [
+  ["Dashboard", "/app/dashboard"],
+  ["Settings", "/settings"],
+];
 
 /**
  * The button with the credits, and the menu that it opens.
@@ -33,15 +39,46 @@ export function accountMenu(account, csrfToken, onLogOut) {
     el("input", { type: "hidden", name: "csrf_token", value: csrfToken }),
     el("button", { type: "submit" }, "Log out"),
   );
+  const isOwn = account.role === "owner";
   const menu = el(
     "nav",
     { class: "account-menu", id, popover: "auto", "aria-label": "Account" },
     el("p", {}, el("strong", {}, email), el("br", {}), describe(account)),
+    isOwn ? null : el("p", { class: "note" }, `In the account of ${chosen(account)}, as a ${account.role}.`),
     isVerified ? null : el("p", { class: "note" }, "Confirm your address to receive the free credits."),
-    PAGES.map(([label, href]) => el("a", { href }, label)),
+    account.places.length > 1 ? accountSwitch(account, csrfToken, onLogOut) : null,
+    (isOwn ? PAGES : MEMBERS_PAGES).map(([label, href]) => el("a", { href }, label)),
     logOut,
   );
   return [button, menu];
+}
+
+/**
+ * Chooses the account to work in.
+ * @param {Account} account
+ * @param {string} csrfToken
+ * @param {() => void} onLeave called before the page is left
+ */
+function accountSwitch(account, csrfToken, onLeave) {
+  return el(
+    "form",
+    { class: "account-switch", method: "post", action: "/accounts/choose", onsubmit: onLeave },
+    el("input", { type: "hidden", name: "csrf_token", value: csrfToken }),
+    el("input", { type: "hidden", name: "next", value: "/app/" }),
+    el("p", {}, "Work in"),
+    account.places.map(({ accountId, email, role, isChosen }) =>
+      el(
+        "button",
+        { type: "submit", name: "account_id", value: accountId, "aria-current": isChosen ? "true" : null },
+        `${email}, ${role === "owner" ? "your own" : role}`,
+      ),
+    ),
+  );
+}
+
+/** @param {Account} account */
+function chosen(account) {
+  return account.places.find((place) => place.isChosen)?.email;
 }
 
 /** @param {Account} account */

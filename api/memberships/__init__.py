@@ -1,0 +1,1 @@
+"""Persons who work in the account of another one, and what their role lets them do there."""
