@@ -7,7 +7,6 @@ of each image holds its own when it gets a job.
 import asyncio
 import hashlib
 import json
-from api.memberships import roles
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -29,6 +28,7 @@ from api.errors import InvalidParameter, NotFound, RateLimited, StepUnavailable
 from api.images import service as images
 from api.images.models import Image, ImageKind
 from api.images.service import NewImage
+from api.memberships import roles
 from api.rate_limit import RateState
 from api.services import Services
 from billing.errors import InsufficientCredits

@@ -49,6 +49,7 @@ def admit(
     rate_taken: bool = False,
     budget_id: str | None = None,
     test_rate: int | None = None,
+    person_id: str | None = None,
 ) -> AdmissionOutcome:
     return admission.admit(
         session,
@@ -62,6 +63,7 @@ def admit(
         rate_taken=rate_taken,
         budget_id=budget_id,
         test_rate=test_rate,
+        person_id=person_id,
     )
 
 

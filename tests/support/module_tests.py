@@ -33,6 +33,7 @@ NO_LOGIC = {
         "api/editor/run_states.py",
         "api/images/models.py",
         "api/jobs/models.py",
+        "api/memberships/models.py",
         "api/operators/models.py",
         "api/payments/models.py",
         "api/webhooks/models.py",

@@ -26,6 +26,7 @@ from tests.support.batch_rows import make_batch, make_image, name_in_steps
 from tests.support.editor_rows import edit
 from tests.support.job_rows import make_job
 from tests.support.load import NOON, PROCESSES, account_with, admitted, succeed
+from tests.support.member_rows import take_in
 from tests.support.operator_rows import operate
 from tests.support.stripe_rows import pay
 from tests.support.webhook_rows import make_delivery
@@ -51,6 +52,7 @@ REVISIONS = [
     "0018",
     "0019",
     "0020",
+    "0021",
 ]
 
 
@@ -64,6 +66,7 @@ def fill(url: str) -> None:
         edit(session, account.id, NOON)
         pay(session, account.id, NOON)
         operate(session, account.id, NOON)
+        take_in(session, account.id, NOON)
         succeed(session, admitted(session, account.id, key="k"))
         admitted(session, account.id, key="runs")
         make_job(session, account.id, NOON)

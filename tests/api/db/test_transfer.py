@@ -29,6 +29,7 @@ from tests.support.databases import Postgres
 from tests.support.editor_rows import edit
 from tests.support.job_rows import make_job
 from tests.support.load import NOON, account_with, admit, admitted, succeed
+from tests.support.member_rows import take_in
 from tests.support.operator_rows import operate
 from tests.support.stripe_rows import pay
 from tests.support.webhook_rows import make_delivery
@@ -73,6 +74,7 @@ def live_a_little(url: str, accounts: int = 12) -> str:
             )
             pay(session, account.id, NOON)
             operate(session, account.id, NOON)
+            take_in(session, account.id, NOON)
             make_job(session, account.id, NOON)
             make_delivery(session, account.id, NOON)
             make_alert(session, account.id, NOON)

@@ -160,6 +160,7 @@ export class Messages {
    */
   #remedy({ code, status, retryAfterSeconds }) {
     if (code === "INSUFFICIENT_CREDITS") {
+      if (this.model.account?.role !== "owner") return null;
       const plans = link("See the plans", "/plans");
       const packs = packButtons(this.model.session, this.model.location);
       return packs ? el("div", { class: "remedies" }, packs, plans) : plans;

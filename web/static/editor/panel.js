@@ -120,6 +120,8 @@ export class Panel {
    * @param {Step} step
    */
   #buildFooter(tool, step) {
+    if (this.model.account?.role === "viewer")
+      return [el("p", { class: "note", role: "status" }, "You may look at this picture, but not change it.")];
     if (this.model.unknownRun) return this.#buildUnknownRun(this.model.unknownRun);
     if (this.model.getsPreviews && tool.usesWords) return this.#buildSignUp();
     const isStrokes = step.isPreview && tool.name === "brush" && !this.editor.isLocked;
@@ -179,7 +181,8 @@ export class Panel {
    */
   #buildPrice(available, time = "") {
     const cost = `${credits(this.model.limits.creditsPerRun)}, ${available} left.${time} `;
-    const more = available ? null : el("a", { href: "/plans" }, "Get more");
+    const more =
+      available || this.model.account?.role !== "owner" ? null : el("a", { href: "/plans" }, "Get more");
     return el("p", { class: "cost" }, cost, more);
   }
 

@@ -79,7 +79,13 @@ export interface Account {
   /** As #rrggbb. */
   brandColors: string[];
   renewsAt: string | null;
+  /** Of the person in the account that is worked in. */
+  role: Role;
+  /** All accounts that can be chosen, the person's own first. */
+  places: { accountId: string; email: string; role: Role; isChosen: boolean }[];
 }
+
+export type Role = "owner" | "member" | "viewer";
 
 export interface Limits {
   fileBytes: number;
