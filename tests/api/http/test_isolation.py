@@ -295,6 +295,7 @@ PEOPLE_READS = (
     "/settings/delete",
     "/settings/statement.csv",
     "/unsubscribe",
+    "/invitation",
 )
 PEOPLE_CHANGES = (
     "/login",
@@ -311,6 +312,14 @@ PEOPLE_CHANGES = (
     "/settings/alerts",
     "/settings/delete",
     "/unsubscribe",
+    "/settings/members/invite",
+    "/settings/members/send-again",
+    "/settings/members/withdraw",
+    "/settings/members/role",
+    "/settings/members/remove",
+    "/invitation",
+    "/accounts/choose",
+    "/accounts/leave",
 )
 
 #: Those of plans; tests/web/plans keeps two visitors apart.
