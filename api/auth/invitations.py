@@ -108,7 +108,7 @@ def peek(session: Session, token: str, now: datetime) -> tuple[Invitation, Accou
     """The invitation of this token and its account; None if it cannot be accepted. It is not used up."""
     if len(token) > _TOKEN_LENGTH_MAX:
         return None
-    found = session.exec(
+    return session.exec(
         select(Invitation, Account)
         .join(Account, col(Account.id) == col(Invitation.account_id))
         .where(
@@ -118,7 +118,6 @@ def peek(session: Session, token: str, now: datetime) -> tuple[Invitation, Accou
             col(Account.suspended_at).is_(None),
         )
     ).one_or_none()
-    return found
 
 
 def accept(session: Session, token: str, person_id: str, now: datetime) -> str | None:
