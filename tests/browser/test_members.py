@@ -1,4 +1,4 @@
-"""A team in a real browser: invited by mail, at work with the account's credits, and removed on two servers."""
+"""A team in a real browser: invited by mail, working with the account's credits, removed on two servers."""
 
 import os
 from collections.abc import Iterator

@@ -155,13 +155,13 @@ def test_a_person_chooses_where_to_work_and_leaves(site: Site) -> None:
     assert "leave-title" not in ada.text
     assert "members-title" not in ada.text
     assert 'href="/#plans"' not in ada.text
-    assert ada.get("/plans").status_code == 403
+    assert ada.get("/settings/statement.csv").status_code == 403
     ada.get("/settings")
     own = re.search(r'name="account_id" value="(acc_\w+)"><span class="address">ada', ada.text)
     assert own is not None
     assert ada.post("/accounts/choose", account_id=own[1], next="/settings").status_code == 303
     assert "members-title" in ada.get("/settings").text
-    assert ada.get("/plans").status_code == 200
+    assert ada.get("/settings/statement.csv").status_code == 200
     ada.get("/settings")
     place = re.search(r'action="/accounts/leave">.*?value="(acc_\w+)"', ada.text, re.DOTALL)
     assert place is not None
@@ -211,7 +211,7 @@ def test_suspending_the_account_or_the_person(tmp_path: Path) -> None:
                 else:
                     accounts.restore(session, account)
 
-        assert ada.get("/plans").status_code == 403  # in the owner's account
+        assert ada.get("/settings/statement.csv").status_code == 403  # in the owner's account
         assert roles.OWNERS_ONLY in ada.text
         of(OWNER, "suspend")
         assert OWNER not in ada.get("/settings").text  # back in her own
