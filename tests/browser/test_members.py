@@ -21,7 +21,7 @@ from tests.support.browser.visitors import sign_in
 from tests.support.mailbox import Mailbox, running_mailbox
 from tests.support.member_rows import make_member
 from tests.support.ml.photos import jpeg_bytes, photo
-from tests.support.server import Customer, RunningServer, ServerFactory
+from tests.support.server import Customer, RunningServer, ServerFactory, free_port
 
 #: Where to leave pictures of the pages, for looking at them.
 SHOTS = os.environ.get("BGERASER_TEST_SHOTS")
@@ -39,8 +39,16 @@ def servers(
 ) -> Iterator[list[RunningServer]]:
     """Two processes that serve the same data, and send mail."""
     data = tmp_path_factory.mktemp("team")
-    settings = {"BGERASER_WORKERS": "1", "BGERASER_SMTP_URL": mailbox.url}
-    with server_factory(data, settings) as first, server_factory(data, settings) as second:
+    ports = free_port(), free_port()
+    one, other = (
+        {
+            "BGERASER_WORKERS": "1",
+            "BGERASER_SMTP_URL": mailbox.url,
+            "BGERASER_PUBLIC_URL": f"http://127.0.0.1:{port}",
+        }
+        for port in ports
+    )
+    with server_factory(data, one, ports[0]) as first, server_factory(data, other, ports[1]) as second:
         yield [first, second]
         assert first.drifts() == []
 

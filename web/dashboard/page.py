@@ -31,16 +31,16 @@ def build(services: Services, page: Any) -> None:
         with gr.Tabs():
             with gr.Tab("Usage"):
                 _build_usage(gr, services, page)
-            with gr.Tab("API", id="api") as api_tab:
+            with gr.Tab("API", id="api", elem_id="api-tab"):
                 keys_section.build(gr, services, page)
-            with gr.Tab("Webhooks") as webhooks_tab:
+            with gr.Tab("Webhooks", elem_id="webhooks-tab"):
                 webhooks_section.build(gr, services, page)
             with gr.Tab("Requests"):
                 calls = html(elem_id="calls")
-            with gr.Tab("Statement") as statement_tab:
+            with gr.Tab("Statement", elem_id="statement-tab"):
                 entries = html(elem_id="statement")
 
-    async def fill(request: gr.Request) -> tuple[Any, ...]:
+    async def fill(request: gr.Request) -> tuple[str, str, str, str]:
         user = visitor_of(request)
         place, is_owner = user.place, user.place.role is Role.OWNER
         now = services.clock()
@@ -60,11 +60,9 @@ def build(services: Services, page: Any) -> None:
             overview.cards(user, summary, plan_card),
             _table("Requests", _CALL_HEADERS, call_rows, "No calls yet."),
             _table("Statement", _STATEMENT_HEADERS, statement_rows, "No credits yet."),
-            gr.update(visible=place.role is not Role.VIEWER),
-            *(gr.update(visible=is_owner),) * 2,
         )
 
-    outputs = [head, cards, calls, entries, api_tab, webhooks_tab, statement_tab]
+    outputs = [head, cards, calls, entries]
     page.load(fill, None, outputs, **EVENT, show_progress="hidden")
     refresh.click(fill, None, outputs, **EVENT, show_progress="hidden")
 
