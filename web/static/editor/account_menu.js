@@ -43,7 +43,7 @@ export function accountMenu(account, csrfToken, onLogOut) {
   const menu = el(
     "nav",
     { class: "account-menu", id, popover: "auto", "aria-label": "Account" },
-    el("p", {}, el("strong", {}, email), el("br", {}), describe(account)),
+    el("p", {}, el("strong", {}, email), isOwn ? [el("br", {}), describe(account)] : null),
     isOwn ? null : el("p", { class: "note" }, `In the account of ${chosen(account)}, as a ${account.role}.`),
     isVerified ? null : el("p", { class: "note" }, "Confirm your address to receive the free credits."),
     account.places.length > 1 ? accountSwitch(account, csrfToken, onLogOut) : null,
