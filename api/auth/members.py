@@ -21,14 +21,14 @@ _UNKNOWN = "There is no such member."
 
 
 @dataclass(frozen=True)
-class Member:
+class AccountMember:
     person_id: str
     email: str
     role: Role
     since: datetime
 
 
-def listed(session: Session, account_id: str) -> list[Member]:
+def listed(session: Session, account_id: str) -> list[AccountMember]:
     """The account's members, by address."""
     found = session.exec(
         select(Membership, Account)
@@ -36,7 +36,7 @@ def listed(session: Session, account_id: str) -> list[Member]:
         .where(Membership.account_id == account_id)
         .order_by(col(Account.email))
     )
-    return [Member(person.id, person.email, Role(row.role), row.created_at) for row, person in found]
+    return [AccountMember(person.id, person.email, Role(row.role), row.created_at) for row, person in found]
 
 
 def names_of(session: Session, person_ids: Collection[str]) -> dict[str, str]:

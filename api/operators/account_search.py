@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlmodel import Session, col, or_, select
 
 from api.auth import api_keys, invitations, members, sessions
-from api.auth.members import Member
+from api.auth.members import AccountMember
 from api.auth.models import ApiKey, BrowserSession
 from api.calls import call_log
 from api.calls.models import CallRecord
@@ -51,7 +51,7 @@ class AccountDetails:
     calls: list[CallLine]
     keys: list[ApiKey]  # that work
     sessions: list[BrowserSession]
-    members: list[Member]
+    members: list[AccountMember]
     invited: list[Invitation]
     places: tuple[Place, ...]  # the accounts of others in which this one may work
 

@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from api.auth import external_identities, invitations, members, passwords, registration, sessions, throttle
 from api.auth.email import messages
-from api.auth.members import Member
+from api.auth.members import AccountMember
 from api.auth.models import BrowserSession, Identity
 from api.auth.sessions import CreatedSession
 from api.errors import Forbidden, NotFound, RateLimited
@@ -42,7 +42,7 @@ class _AccountSettings:
     sessions: list[BrowserSession]
     identities: list[Identity]
     alerts: list[ShownAlert]
-    members: list[Member]
+    members: list[AccountMember]
     invitations: list[Invitation]
 
 

@@ -1,6 +1,7 @@
 """Members: roles, removal, leaving, and what ends with the membership."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from sqlmodel import Session, select
@@ -62,14 +63,12 @@ def test_the_end_of_a_membership_ends_the_keys_that_the_member_made(database: Da
             except InvalidApiKey:
                 continue
             works.add(name)
-        assert (
-            works
-            == {
-                remove: {"of a colleague", "of the owner", "elsewhere"},
-                delete_owner: {"elsewhere"},
-                delete_person: {"of a colleague", "of the owner"},
-            }[end]
-        )
+        left: dict[Ending, set[str]] = {
+            remove: {"of a colleague", "of the owner", "elsewhere"},
+            delete_owner: {"elsewhere"},
+            delete_person: {"of a colleague", "of the owner"},
+        }
+        assert works == left[end]
         assert account_id not in {place.account_id for place in roles.places_of(session, person_id)}
         row = session.get(BrowserSession, made.session_id)
         if end is delete_person:
@@ -190,12 +189,11 @@ def test_members_who_delete_their_accounts_at_once_do_not_wait_for_each_other(da
         members.add(session, one.id, other.id, Role.MEMBER, NOON)
         members.add(session, other.id, one.id, Role.MEMBER, NOON)
         ids = one.id, other.id
-    work = [
-        database.submit(
-            lambda session, each=each: account_deletion.delete_account(session, FORMER, each, now=NOON)
-        )
-        for each in ids
-    ]
+
+    def delete(session: Session, account_id: str) -> None:
+        account_deletion.delete_account(session, FORMER, account_id, now=NOON)
+
+    work = [database.submit(partial(delete, account_id=each)) for each in ids]
     for each in work:
         each.result(timeout=20)
     with database.transaction() as session:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from api.auth import api_keys, members
+from api.calls.admission import Admitted
 from api.db.database import Database
 from api.errors import Forbidden
 from api.memberships import roles
@@ -64,7 +65,7 @@ def test_the_account_is_charged_exactly_for_owner_and_members_at_once(database: 
     def call(number: int) -> bool:
         def work(session: Any) -> bool:
             outcome = admit(session, account_id, key=f"{number}", person_id=people[number % 3])
-            if not hasattr(outcome, "hold_id"):
+            if not isinstance(outcome, Admitted):
                 return False
             succeed(session, outcome)
             return True

@@ -8,6 +8,8 @@ from collections import Counter
 import httpx
 import pytest
 
+from api.auth import invitations, members
+from api.memberships.models import Role
 from api.operators import audit_log
 from api.operators.audit_log import LogFilter
 from api.operators.models import Act
@@ -16,7 +18,7 @@ from billing.ledger import accounts
 from billing.ledger.models import Account
 from tests.support.browsing import GOOD_PASSWORD, Browser
 from tests.support.operator_rows import make_operator
-from tests.web.admin.conftest import OPERATOR_EMAIL, Panel
+from tests.web.admin.conftest import CUSTOMER_EMAIL, OPERATOR_EMAIL, Panel
 from web.admin.act_forms import FORMS
 from web.admin.routes import PAGES
 
@@ -290,3 +292,16 @@ def test_what_customers_wrote_is_escaped(panel: Panel) -> None:
     page = panel.operator.get(panel.here).text
     assert nasty not in page
     assert "&lt;script&gt;" in page
+
+
+def test_an_account_shows_its_members_and_where_it_is_one(panel: Panel) -> None:
+    now = panel.site.clock()
+    panel.run(lambda session: members.add(session, panel.operator_id, panel.customer_id, Role.VIEWER, now))
+    invited = "invited@example.com"
+    panel.run(lambda session: invitations.invite(session, panel.operator_id, invited, Role.MEMBER, now))
+    panel.operator.get(f"/app/admin/accounts/{panel.operator_id}")
+    assert CUSTOMER_EMAIL in panel.operator.text
+    assert invited in panel.operator.text
+    panel.operator.get(panel.here)
+    assert "May work in" in panel.operator.text
+    assert f"/app/admin/accounts/{panel.operator_id}" in panel.operator.text
