@@ -45,8 +45,12 @@ class Caller:
     #: Where its calls count; None for a test key.
     budget_id: str | None = None
     is_test: bool = False
-    #: The key was made by a member of the account.
-    is_of_member: bool = False
+    #: The member of the account who made the key; None: its owner.
+    person_id: str | None = None
+
+    @property
+    def is_of_member(self) -> bool:
+        return self.person_id is not None
 
     def require_owner(self) -> None:
         """Raises Forbidden for a key of a member: what it sets up would outlast the membership."""
@@ -125,7 +129,7 @@ class Authenticator:
             tools=key_settings.tools_of(key),
             budget_id=api_keys.budget_id_of(key),
             is_test=key.is_test,
-            is_of_member=key.created_by_id is not None,
+            person_id=key.created_by_id,
         )
 
     async def close(self) -> None:

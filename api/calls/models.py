@@ -55,7 +55,7 @@ class CallRecord(SQLModel, table=True):
     request_id: str = Field(primary_key=True)  # req_…
     account_id: str = Field(foreign_key="account.id")
     key_id: str | None = Field(default=None)  # null: the web editor
-    #: The member who used the web editor; null: the account's owner, or a key.
+    #: The member who used the web editor, or made the key; null: the account's owner.
     person_id: str | None = Field(default=None)
     tool: str
     day: str  # 2026-11-22, in UTC: usage is counted by it

@@ -27,7 +27,7 @@ class CallRequest:
     idempotency_key: str | None = None
     #: The API key that sent it; None for the web editor.
     key_id: str | None = None
-    #: The member of the account who uses the web editor; None: its owner, or a key.
+    #: The member of the account who uses the web editor or made the key; None: its owner.
     person_id: str | None = None
     #: Where its credit counts; None for the web editor and for test keys.
     budget_id: str | None = None

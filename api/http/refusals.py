@@ -28,6 +28,7 @@ def logged(request: Request, services: Services, caller: Caller, tool: Tool) -> 
             request_id=responses.request_id_of(request),
             account_id=caller.account_id,
             key_id=caller.key_id,
+            person_id=caller.person_id,
             tool=tool.name,
             started_at=started_at,
             now=services.clock(),

@@ -29,6 +29,7 @@ from api.jobs.inputs import Inputs
 from api.jobs.models import Job, JobStatus
 from api.jobs.runs import KIND, queue_of
 from api.jobs.transitions import PATIENCE
+from api.memberships import roles
 from api.rate_limit import RateState
 from api.services import Services
 from billing.errors import InsufficientCredits
@@ -115,6 +116,7 @@ class _Accepting:
         if not isinstance(rate, RateState):
             return rate
         account = accounts.lock(session, request.account_id)
+        roles.require_member(session, request.account_id, request.person_id)
         ledger.refresh(session, account, now)
         job_id = new_id("job")
         try:

@@ -151,6 +151,7 @@ async def _read_call(
         base_url=dependencies.public_base_url(request),
         idempotency_key=caller.scoped(read.idempotency_key),
         key_id=caller.key_id,
+        person_id=caller.person_id,
         budget_id=caller.budget_id,
         is_test=caller.is_test,
         source_id=read.stored_ids.get(tools.IMAGE),

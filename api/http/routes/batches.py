@@ -178,6 +178,7 @@ async def accept(request: Request, caller: ToolCaller, services: ServicesOf) -> 
             request_id=responses.request_id_of(request),
             account_id=caller.account_id,
             key_id=caller.key_id,
+            person_id=caller.person_id,
             budget_id=caller.budget_id,
             is_test=caller.is_test,
             base_url=dependencies.public_base_url(request),

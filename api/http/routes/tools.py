@@ -138,6 +138,7 @@ async def _read_call(
         base_url=dependencies.public_base_url(request),
         idempotency_key=caller.scoped(idempotency_key),
         key_id=caller.key_id,
+        person_id=caller.person_id,
         budget_id=caller.budget_id,
         is_test=caller.is_test,
         source_id=form.stored_ids.get(forms.IMAGE),
