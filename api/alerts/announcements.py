@@ -46,11 +46,13 @@ def record(
     kept_for: timedelta | None,
     request_id: str | None = None,
     is_mailed: bool = True,
+    has_webhooks: bool = True,
 ) -> bool:
     """Announce `cause`, which names what happened among all of the account's; False if it was before.
 
     `facts` become the `data` of the webhooks' messages. `kept_for`: after this time the cause cannot come
-    again; None if it might. `is_mailed`: False if another mail says it. The account must be locked.
+    again; None if it might. `is_mailed`: False if another mail says it. `has_webhooks`: False for what is of
+    another account, whose webhooks get it. The account must be locked.
     """
     wants_mail = (
         is_mailed
@@ -74,7 +76,8 @@ def record(
     def build_body() -> bytes:
         return response_bodies.success(facts, request_id or new_id("req"))
 
-    outbox.record(session, account.id, WebhookEvent(kind.value), build_body, now, engine=outlet.engine)
+    if has_webhooks:
+        outbox.record(session, account.id, WebhookEvent(kind.value), build_body, now, engine=outlet.engine)
     if wants_mail:
         enqueue(session, alert, outlet.engine)
     return True

@@ -51,10 +51,10 @@ async def announce_due(database: Database, outlet: Outlet, now: datetime) -> int
     count, after = 0, ""
     while True:
         batch = await database.read(lambda session, last=after: _soon_ending(session, now, last))  # type: ignore[misc]
-        for key_id, account_id, is_due in batch:
-            if is_due:
+        for key_id, recipients in batch:
+            for recipient_id in recipients:
                 count += await database.run(
-                    lambda s, k=key_id, a=account_id: _announce(s, k, a, now, outlet)  # type: ignore[misc]
+                    lambda s, k=key_id, r=recipient_id: _announce(s, k, r, now, outlet)  # type: ignore[misc]
                 )
         if len(batch) < _BATCH:
             if count and outlet.engine is not None:
@@ -63,8 +63,8 @@ async def announce_due(database: Database, outlet: Outlet, now: datetime) -> int
         after = batch[-1][0]
 
 
-def _soon_ending(session: Session, now: datetime, after: str) -> list[tuple[str, str, bool]]:
-    """Ids of keys with an end, those of their accounts, and whether they are to be announced."""
+def _soon_ending(session: Session, now: datetime, after: str) -> list[tuple[str, list[str]]]:
+    """Ids of keys with an end, and to which accounts they are to be announced."""
     statement = (
         select(ApiKey)
         .join(Account)
@@ -78,26 +78,39 @@ def _soon_ending(session: Session, now: datetime, after: str) -> list[tuple[str,
         .order_by(col(ApiKey.id))
         .limit(_BATCH)
     )
-    return [(key.id, key.account_id, _is_due(session, key, now)) for key in session.exec(statement)]
+    return [
+        (key.id, [each for each in _recipients(key) if _is_due(session, key, each, now)])
+        for key in session.exec(statement)
+    ]
 
 
-def _is_due(session: Session, key: ApiKey, now: datetime) -> bool:
+def _recipients(key: ApiKey) -> list[str]:
+    """The account, and the member of it who made the key."""
+    return [key.account_id] if key.created_by_id is None else [key.account_id, key.created_by_id]
+
+
+def _is_due(session: Session, key: ApiKey, recipient_id: str, now: datetime) -> bool:
     ending = ending_of(key)
     if ending is None or not now < ending.at <= now + NOTICE[ending.reason]:
         return False
-    return not announcements.is_recorded(session, key.account_id, AlertKind.KEY_ENDING, _cause(key, ending))
+    return not announcements.is_recorded(session, recipient_id, AlertKind.KEY_ENDING, _cause(key, ending))
 
 
-def _announce(session: Session, key_id: str, account_id: str, now: datetime, outlet: Outlet) -> bool:
-    account = accounts.lock_even_closed(session, account_id)
+def _announce(session: Session, key_id: str, recipient_id: str, now: datetime, outlet: Outlet) -> bool:
+    """Tell one account of its key, or of the one that it made as a member of another account.
+
+    Each in a transaction of its own, so that it locks no two accounts.
+    """
+    recipient = accounts.lock_even_closed(session, recipient_id)
     key = session.get(ApiKey, key_id, populate_existing=True)
-    if account.closed_at is not None or key is None or not _is_due(session, key, now):
+    if recipient.closed_at is not None or key is None or not _is_due(session, key, recipient_id, now):
         return False  # closed, revoked or rotated meanwhile
+    is_own = key.account_id == recipient_id
     ending = ending_of(key)
     assert ending is not None
     return announcements.record(
         session,
-        account,
+        recipient,
         AlertKind.KEY_ENDING,
         _cause(key, ending),
         {
@@ -106,9 +119,11 @@ def _announce(session: Session, key_id: str, account_id: str, now: datetime, out
             "firstCharacters": key.first_characters,
             "endsAt": response_bodies.timestamp(ending.at),
             "reason": ending.reason.value,
+            **({} if is_own else {"isOfAnother": True}),
         },
         now,
         outlet=outlet,
+        has_webhooks=is_own,
         kept_for=ending.at - now + _KEPT_AFTER_END,
     )
 

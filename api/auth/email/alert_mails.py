@@ -100,6 +100,8 @@ def _key_ending(facts: Facts, public_url: str) -> tuple[str, Letter]:
         else "That is the day which was chosen for it. Programs that use it are refused afterwards: give them"
         " another key before."
     )
+    if facts.get("isOfAnother"):
+        why += " You made it as a member of somebody else's account: choose that account on the dashboard."
     letter = Letter(
         f"An API key ends on {ends_at}",
         (why,),

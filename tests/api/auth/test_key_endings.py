@@ -6,15 +6,19 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
+from sqlmodel import select
 
 from api.alerts.models import AlertKind
-from api.auth import api_keys, key_endings
+from api.auth import api_keys, key_endings, members
 from api.auth.key_endings import NOTICE, EndReason
 from api.db.database import Database
 from api.http.openapi_webhooks import EndingKey
+from api.webhooks import endpoints
+from api.webhooks.models import WebhookEvent, WebhookMessage
 from billing.ledger import accounts
 from tests.support.alert_rows import WITH_MAIL, alerts_of
 from tests.support.load import NOON, account_with
+from tests.support.member_rows import make_member
 
 HOUR = timedelta(hours=1)
 DAY_SECONDS = 86_400
@@ -104,3 +108,38 @@ def test_several_processes_at_once_announce_a_key_once(database: Database, accou
         return await asyncio.gather(*works)
 
     assert sum(asyncio.run(all_at_once())) == 1
+
+
+def test_a_member_hears_of_the_own_key_and_the_owner_of_every_key(
+    database: Database, account_id: str
+) -> None:
+    with database.transaction() as session:
+        member = make_member(session, account_id, NOON)
+        other = make_member(session, account_id, NOON)
+        for person in (member, other):
+            endpoints.create(
+                session, person.id, "https://example.com/theirs", [WebhookEvent.KEY_ENDING], NOON
+            )
+        key, _ = api_keys.create(session, account_id, "CI", NOON, person_id=member.id)
+        api_keys.rotate(session, account_id, key.id, grace_seconds=DAY_SECONDS, now=NOON, person_id=member.id)
+    assert announce(database, NOON + 20 * HOUR) == 2
+    assert announce(database, NOON + 20 * HOUR) == 0
+    with database.transaction() as session:
+        facts = [
+            [json.loads(alert.facts) for alert in alerts_of(session, each)]
+            for each in (account_id, member.id, other.id)
+        ]
+        assert [len(each) for each in facts] == [1, 1, 0]
+        assert facts[1][0] == {**facts[0][0], "isOfAnother": True}
+        EndingKey.model_validate(facts[0][0])
+        # The message with the account's data is for the account's own webhooks.
+        assert session.exec(select(WebhookMessage)).all() == []
+
+
+def test_a_member_who_was_removed_hears_nothing(database: Database, account_id: str) -> None:
+    with database.transaction() as session:
+        member = make_member(session, account_id, NOON)
+        key, _ = api_keys.create(session, account_id, "CI", NOON, person_id=member.id)
+        api_keys.rotate(session, account_id, key.id, grace_seconds=DAY_SECONDS, now=NOON, person_id=member.id)
+        members.remove(session, account_id, member.id, NOON)
+    assert announce(database, NOON + 20 * HOUR) == 0

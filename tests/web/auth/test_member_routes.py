@@ -80,6 +80,8 @@ DECISIONS: dict[tuple[str, str], str] = {
     **dict.fromkeys(
         _posts(tuple(path for path in isolation.PEOPLE_CHANGES if path not in _OWNERS_CHANGES)), PERSON
     ),
+    # A signed link of a mail, whoever opens it.
+    **dict.fromkeys((*_reads(("/unsubscribe",)), *_posts(("/unsubscribe",))), ANYONE),
     **dict.fromkeys(_reads((*_OWNERS_READS, *isolation.PLAN_READS)), BILLING),
     **dict.fromkeys(_posts((*_OWNERS_CHANGES, *isolation.PLAN_CHANGES)), BILLING),
     **dict.fromkeys(_reads(isolation.PANEL_READS), OPERATOR),

@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from api.alerts import preferences
+from api.alerts.models import AlertKind
 from api.auth import invitations
+from billing.ledger import accounts
+from tests.support.alert_rows import kinds_of
 from tests.support.browsing import Browser, Site, opened_site, path_of
 from tests.support.mailbox import Mailbox
 
@@ -220,3 +224,31 @@ def test_suspending_the_account_or_the_person(tmp_path: Path) -> None:
         of(ADA, "suspend")
         assert ada.get("/settings").status_code == 403
         assert OWNER not in ada.text
+
+
+def test_alerts_about_a_sign_in_go_to_the_person_who_signed_in(site: Site) -> None:
+    member_of(site)
+    submit = site.api.services.database.submit
+    assert site.browser("192.0.2.9").log_in(ADA).status_code == 303
+    alerts = {
+        email: submit(lambda s, e=email: kinds_of(s, accounts.find_by_email(s, e).id)).result()  # type: ignore[misc]
+        for email in (OWNER, ADA)
+    }
+    first = "account.sign_in"  # the first one is recorded and not announced
+    assert alerts == {OWNER: [first], ADA: [first, first]}
+
+
+def test_a_member_chooses_the_own_mails_wherever_the_session_works(site: Site) -> None:
+    _, ada = member_of(site)
+    text = ada.get("/settings").text
+    assert "about your own account, and about keys that you make in others" in text
+    assert "Choose webhooks on the dashboard" not in text  # that of the chosen account shows other ones
+    assert ada.post("/settings/alerts", **{"account.sign_in": "on"}).status_code == 303
+
+    def muted(email: str) -> set[AlertKind]:
+        return site.api.services.database.submit(
+            lambda session: preferences.muted(session, accounts.find_by_email(session, email).id)
+        ).result()
+
+    assert muted(OWNER) == set()
+    assert muted(ADA) == set(AlertKind) - {AlertKind.SIGN_IN}

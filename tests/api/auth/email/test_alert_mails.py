@@ -123,3 +123,9 @@ def test_the_name_of_a_key_adds_no_header_and_no_markup() -> None:
     assert "\n" not in mail.subject
     assert '<a href="https://evil.example"' not in mail.html
     assert "\nBcc:" not in mail.text
+
+
+def test_a_member_is_told_in_which_account_to_look_for_the_key() -> None:
+    assert "as a member of somebody else's account" not in compose(AlertKind.KEY_ENDING).text
+    text = compose(AlertKind.KEY_ENDING, {**KEY, "isOfAnother": True}).text
+    assert "as a member of somebody else's account" in " ".join(text.split())
