@@ -186,6 +186,12 @@ def test_the_pages_of_a_team_are_accessible_and_fit(
     choose_account(theirs, owner.email)
     expect(theirs.locator("#cards")).to_contain_text("change nothing", timeout=PATIENCE_MS)
     expect(theirs.get_by_role("tab", name="API", exact=True)).to_have_count(0)
+    for hidden in ("API", "Webhooks", "Statement"):  # nor in the menu of the tabs that do not fit
+        expect(theirs.get_by_role("button", name=hidden, exact=True)).to_have_count(0)
+    if viewport:
+        theirs.locator(".overflow-menu > button").click()
+        expect(theirs.locator(".overflow-dropdown")).to_have_text("Requests")
+        theirs.locator(".overflow-menu > button").click()
     assert_accessible(theirs)
     assert_fits(theirs)
     theirs.locator(".switch summary").click()
@@ -193,6 +199,10 @@ def test_the_pages_of_a_team_are_accessible_and_fit(
     shoot(theirs, f"{name}-dashboard-viewer")
     theirs.goto(f"{server.address}/app/")
     Editor(theirs, server, is_open=True)
+    expect(theirs.locator(".start-screen")).to_contain_text("You are a viewer in the account of")
+    expect(theirs.locator(".start-screen").get_by_role("button")).to_have_count(0)
+    assert_fits(theirs)
+    shoot(theirs, f"{name}-editor-viewer-start")
     theirs.locator(".account-button").click()
     expect(theirs.locator(".account-menu")).to_contain_text("as a viewer")
     assert_accessible(theirs)

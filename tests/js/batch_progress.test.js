@@ -63,8 +63,12 @@ test("states are said in words", () => {
     statusText({ status: "blocked", total: 6, counts: counts({}) }),
     "Waiting for credits: 0 of 6 done",
   );
-  assert.match(blockedText({ renewsAt: "2026-12-01T12:00:00Z" }), /goes on by itself.*New ones come on .*1/);
-  assert.doesNotMatch(blockedText({ renewsAt: null }), /New ones/);
+  assert.match(
+    blockedText({ renewsAt: "2026-12-01T12:00:00Z" }, false),
+    /goes on by itself.*New ones come on .*1/,
+  );
+  assert.doesNotMatch(blockedText({ renewsAt: null }, false), /New ones/);
+  assert.match(blockedText({ renewsAt: null }, true), /as soon as its owner gets more/);
   assert.equal(timeLeftText(null), "");
   assert.equal(timeLeftText(100), "about 2 min left");
   assert.equal(timeLeftText(2 * 3600), "about 2 h left");

@@ -31,16 +31,16 @@ def build(services: Services, page: Any) -> None:
         with gr.Tabs():
             with gr.Tab("Usage"):
                 _build_usage(gr, services, page)
-            with gr.Tab("API", id="api", elem_id="api-tab"):
+            with gr.Tab("API", id="api", elem_id="api-tab") as keys_tab:
                 keys_section.build(gr, services, page)
-            with gr.Tab("Webhooks", elem_id="webhooks-tab"):
+            with gr.Tab("Webhooks", elem_id="webhooks-tab") as webhooks_tab:
                 webhooks_section.build(gr, services, page)
             with gr.Tab("Requests"):
                 calls = html(elem_id="calls")
-            with gr.Tab("Statement", elem_id="statement-tab"):
+            with gr.Tab("Statement", elem_id="statement-tab") as statement_tab:
                 entries = html(elem_id="statement")
 
-    async def fill(request: gr.Request) -> tuple[str, str, str, str]:
+    async def fill(request: gr.Request) -> tuple[Any, ...]:
         user = visitor_of(request)
         place, is_owner = user.place, user.place.role is Role.OWNER
         now = services.clock()
@@ -60,9 +60,13 @@ def build(services: Services, page: Any) -> None:
             overview.cards(user, summary, plan_card),
             _table("Requests", _CALL_HEADERS, call_rows, "No calls yet."),
             _table("Statement", _STATEMENT_HEADERS, statement_rows, "No credits yet."),
+            # On phones the tabs that do not fit are listed in a menu, which shows what style sheets hide.
+            gr.update(visible=place.role is not Role.VIEWER),
+            gr.update(visible=is_owner),
+            gr.update(visible=is_owner),
         )
 
-    outputs = [head, cards, calls, entries]
+    outputs = [head, cards, calls, entries, keys_tab, webhooks_tab, statement_tab]
     page.load(fill, None, outputs, **EVENT, show_progress="hidden")
     refresh.click(fill, None, outputs, **EVENT, show_progress="hidden")
 

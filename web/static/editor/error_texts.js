@@ -5,6 +5,9 @@ import { labelOfSetting } from "./words.js";
 
 /** @import { ApiError } from "./api.js" */
 
+/** Instead of "You have no credits left." in somebody else's account. */
+export const ASK_OWNER = "This account has no credits left. Ask its owner for more.";
+
 /**
  * Texts for the codes whose own message is written for programmers.
  * @type {Record<string, string>}

@@ -2,8 +2,9 @@
 // that is open: what is outside of it is behind it and cannot be operated.
 
 import { el, iconButton } from "./elements.js";
-import { errorText } from "./error_texts.js";
+import { ASK_OWNER, errorText } from "./error_texts.js";
 import { packButtons } from "./packs.js";
+import { isOfAnother } from "./roles.js";
 
 /** @import { ApiError } from "./api.js" */
 /** @import { Model } from "./model.js" */
@@ -140,7 +141,11 @@ export class Messages {
     const shown = el(
       "div",
       { class: "message problem", role: "alert", "data-code": code },
-      el("p", {}, textOf(error)),
+      el(
+        "p",
+        {},
+        code === "INSUFFICIENT_CREDITS" && isOfAnother(this.model.account) ? ASK_OWNER : textOf(error),
+      ),
       this.#remedy(error),
       iconButton("Close", "close", () => shown.remove()),
     );
@@ -160,7 +165,7 @@ export class Messages {
    */
   #remedy({ code, status, retryAfterSeconds }) {
     if (code === "INSUFFICIENT_CREDITS") {
-      if (this.model.account?.role !== "owner") return null;
+      if (isOfAnother(this.model.account)) return null;
       const plans = link("See the plans", "/plans");
       const packs = packButtons(this.model.session, this.model.location);
       return packs ? el("div", { class: "remedies" }, packs, plans) : plans;

@@ -4,6 +4,7 @@ import { el, icon, keepFocus, present } from "./elements.js";
 import { Expectations } from "./expectations.js";
 import { fullSizeRequest, isRetouched, lookToRepeat } from "./previews.js";
 import { aboutSeconds, progressAt, progressText } from "./progress.js";
+import { isOfAnother, isViewer } from "./roles.js";
 import { limitSeconds } from "./run_answers.js";
 import { credits } from "./words.js";
 
@@ -120,7 +121,7 @@ export class Panel {
    * @param {Step} step
    */
   #buildFooter(tool, step) {
-    if (this.model.account?.role === "viewer")
+    if (isViewer(this.model.account))
       return [el("p", { class: "note", role: "status" }, "You may look at this picture, but not change it.")];
     if (this.model.unknownRun) return this.#buildUnknownRun(this.model.unknownRun);
     if (this.model.getsPreviews && tool.usesWords) return this.#buildSignUp();
@@ -181,8 +182,10 @@ export class Panel {
    */
   #buildPrice(available, time = "") {
     const cost = `${credits(this.model.limits.creditsPerRun)}, ${available} left.${time} `;
-    const more =
-      available || this.model.account?.role !== "owner" ? null : el("a", { href: "/plans" }, "Get more");
+    if (available) return el("p", { class: "cost" }, cost);
+    const more = isOfAnother(this.model.account)
+      ? "Ask the account's owner for more."
+      : el("a", { href: "/plans" }, "Get more");
     return el("p", { class: "cost" }, cost, more);
   }
 

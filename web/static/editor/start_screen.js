@@ -2,6 +2,7 @@
 
 import { dropped, isPicture } from "./batch/files.js";
 import { el, icon, iconButton } from "./elements.js";
+import { isViewer } from "./roles.js";
 
 /** @import { Editor } from "./editor.js" */
 /** @import { ListedProject } from "./types.js" */
@@ -62,6 +63,10 @@ export class StartScreen {
    * @param {ReturnType<typeof dropped>} drop
    */
   async receive(drop) {
+    if (isViewer(this.model.account)) {
+      this.model.emit("notice", "Your role in this account is for viewing. Nothing was opened.");
+      return;
+    }
     const { batch } = this.editor;
     const pictures = drop.files.filter(isPicture);
     if (drop.hasFolder || pictures.length > 1 || (batch.isShown && pictures.length)) {
@@ -118,6 +123,34 @@ export class StartScreen {
     return el(
       "div",
       { class: "start-screen", tabindex: "-1" },
+      ...(isViewer(this.model.account) ? [this.#buildViewersNote()] : this.#buildWays()),
+      this.recent,
+    );
+  }
+
+  /** What viewers get instead of ways to open a picture. */
+  #buildViewersNote() {
+    const email = this.model.account?.places.find((place) => place.isChosen)?.email;
+    return el(
+      "div",
+      { class: "drop" },
+      el("h1", {}, "Look at pictures"),
+      el(
+        "p",
+        {},
+        `You are a viewer in the account of ${email}. You see its pictures and usage; you cannot open or change pictures here.`,
+      ),
+      el(
+        "p",
+        {},
+        "To edit, choose your own account in the menu at the top, or ask the owner to make you a member.",
+      ),
+      this.opening,
+    );
+  }
+
+  #buildWays() {
+    return [
       el(
         "div",
         { class: "drop" },
@@ -166,8 +199,7 @@ export class StartScreen {
         el("h2", {}, this.model.isGuest ? "Try it for free" : "Or try a sample"),
         el("div", { class: "tasks" }, this.#buildTasks()),
       ),
-      this.recent,
-    );
+    ];
   }
 
   #buildTasks() {
@@ -210,10 +242,13 @@ export class StartScreen {
     const section = el(
       "section",
       {},
-      el("h2", {}, "Continue where you left off"),
+      el("h2", {}, isViewer(this.model.account) ? "Pictures in this account" : "Continue where you left off"),
       el("ul", { class: "recents" }, items),
     );
-    this.recent.replaceChildren(...(items.length ? [section] : []));
+    const none = isViewer(this.model.account)
+      ? [el("p", {}, "There are no pictures in this account now.")]
+      : [];
+    this.recent.replaceChildren(...(items.length ? [section] : none));
   }
 
   /** @param {ListedProject} project */
@@ -236,7 +271,9 @@ export class StartScreen {
         { class: "caption" },
         el("span", { class: "name", title: project.name }, project.name),
         el("span", { class: "expiry" }, timeLeft(project.expiresAt, Date.now())),
-        iconButton(`Delete ${project.name}`, "trash", () => this.#confirmDeletion(project, item)),
+        isViewer(this.model.account)
+          ? null
+          : iconButton(`Delete ${project.name}`, "trash", () => this.#confirmDeletion(project, item)),
       ),
     );
     return item;

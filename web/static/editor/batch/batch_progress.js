@@ -100,9 +100,12 @@ export function chargedText({ status, creditsCharged }) {
 /**
  * What blocks a batch that waits for credits, and until when.
  * @param {Pick<Batch, "renewsAt">} batch
+ * @param {boolean} isOfAnother whether only somebody else can buy credits
  */
-export function blockedText({ renewsAt }) {
+export function blockedText({ renewsAt }, isOfAnother) {
   const renewal = renewsAt ? ` New ones come on ${dayOf(renewsAt)}.` : "";
+  if (isOfAnother)
+    return `The account's credits are used up. The rest goes on by itself as soon as its owner gets more.${renewal}`;
   return `Your credits are used up. The rest goes on by itself as soon as you have more.${renewal}`;
 }
 

@@ -5,6 +5,7 @@ import { el, icon, iconButton, keepFocus } from "../elements.js";
 import { packButtons } from "../packs.js";
 import { newKey } from "../pending_runs.js";
 import { aboutSeconds } from "../progress.js";
+import { isOfAnother, isViewer } from "../roles.js";
 import { ACCEPTED_TYPES } from "../start_screen.js";
 import { costOf, count, stepsProblem, uploadText } from "./batch_progress.js";
 import { chosen, picturesOf } from "./files.js";
@@ -244,6 +245,15 @@ export class DraftView {
   #buildFoot() {
     if (this.uploading) return [this.progressText, this.progressBar, this.#buildCancel()];
     const { account, limits } = this.model;
+    if (isViewer(this.model.account)) {
+      return [
+        el(
+          "p",
+          { class: "note", role: "status" },
+          "Your role in this account is for viewing: you cannot start a batch.",
+        ),
+      ];
+    }
     const cost = costOf({
       pictures: this.pictures.length,
       steps: this.list.steps.length,
@@ -282,7 +292,11 @@ export class DraftView {
         "p",
         { class: cost.isEnough ? "cost" : "cost short" },
         `${cost.text}${time} Only what succeeds is charged. `,
-        cost.isEnough ? null : el("a", { href: "/plans" }, "See the plans"),
+        cost.isEnough
+          ? null
+          : isOfAnother(account)
+            ? "Ask the account's owner for more."
+            : el("a", { href: "/plans" }, "See the plans"),
       ),
       cost.isEnough ? null : this.#buildPacks(),
     ].filter((one) => one !== null && one !== "");

@@ -3,6 +3,7 @@
 import { el, icon, iconButton, keepFocus, segments } from "../elements.js";
 import { errorText } from "../error_texts.js";
 import { packButtons } from "../packs.js";
+import { isOfAnother } from "../roles.js";
 import { isMissing, isTemporary } from "../api.js";
 import { askingButton } from "./asking_button.js";
 import {
@@ -204,7 +205,7 @@ export class RunView {
    */
   #buildRemark(batch) {
     if (batch.status === "blocked") {
-      return [blockedText(batch)];
+      return [blockedText(batch, isOfAnother(this.model.account))];
     }
     if (!batch.hasEnded) return [chargedText(batch)];
     const hours = Math.max(0, Math.floor((Date.parse(batch.expiresAt) - Date.now()) / 3_600_000));
