@@ -32,6 +32,7 @@ async def authenticated(request: Request) -> Caller:
         address=address_of(request),
         now=services.clock(),
     )
+    responses.set_is_of_member(request, caller.is_of_member)
     structlog.contextvars.bind_contextvars(account_id=caller.account_id)
     return caller
 

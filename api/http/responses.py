@@ -30,8 +30,9 @@ from api.errors import (
 from api.http.removebg import errors as removebg_errors
 from api.images.media_types import MEDIA_TYPES
 from api.payments import packs
-from billing.errors import AddressUnverified, InsufficientCredits
+from billing.errors import AddressUnverified, BudgetSpent, InsufficientCredits
 
+_NO_CREDITS_OF_MEMBER = "No credits can be spent in this account. Ask its owner for more."
 #: Retry-After of an error that does not have its own.
 _RETRY_AFTER_SECONDS = 5
 _RETRIED_STATUSES = frozenset({409, 429, 503})
@@ -139,7 +140,7 @@ def error(request: Request, raised: Exception, data: Any = None) -> Response:
     if isinstance(raised, CallFailed):
         set_account_status(request, raised.account_status)
         raised = raised.error
-    known = as_known_error(raised)
+    known = as_known_error(raised, is_of_member=is_of_member(request))
     request.state.error_code = status_and_code(known)[1]
     if removebg_errors.applies(request.scope.get("path", ""), known):
         status, body = removebg_errors.failure(known)
@@ -155,9 +156,23 @@ def error(request: Request, raised: Exception, data: Any = None) -> Response:
     return json_response(body, status, headers)
 
 
+def set_is_of_member(request: Request, is_of_member: bool) -> None:
+    """Whether the request acts for somebody else's account, whose credits only its owner can buy."""
+    request.state.is_of_member = is_of_member
+
+
+def is_of_member(request: Request) -> bool:
+    return getattr(request.state, "is_of_member", False)
+
+
 def top_up_url(request: Request, error: Exception) -> str | None:
-    """Where the caller can buy credits; None if `error` is not that there are none, or none are sold."""
+    """Where the caller can buy credits; None if `error` is not that there are none, or none are sold.
+
+    None for a member of an account too, whom that page would refuse.
+    """
     if not isinstance(error, InsufficientCredits) or isinstance(error, AddressUnverified):
+        return None
+    if is_of_member(request):
         return None
     services = request.app.state.services
     if not packs.cached_offers(services):
@@ -172,8 +187,14 @@ def retry_after_seconds(error: Exception) -> int | None:
     return max(1, math.ceil(getattr(error, "retry_after_seconds", None) or _RETRY_AFTER_SECONDS))
 
 
-def as_known_error(raised: Exception) -> Exception:
-    """FastAPI's, Starlette's and the operating system's errors as API errors; others unchanged."""
+def as_known_error(raised: Exception, *, is_of_member: bool = False) -> Exception:
+    """FastAPI's, Starlette's and the operating system's errors as API errors; others unchanged.
+
+    A member is told to ask the account's owner, where the owner would have to buy credits or confirm the
+    address.
+    """
+    if is_of_member and isinstance(raised, InsufficientCredits) and not isinstance(raised, BudgetSpent):
+        return InsufficientCredits(_NO_CREDITS_OF_MEMBER, raised.renews_at)
     if isinstance(raised, ApiError):
         return raised
     if isinstance(raised, RequestValidationError):

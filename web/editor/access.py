@@ -10,7 +10,7 @@ from api.calls.unbilled_admission import UnbilledKind, UnbilledSlot
 from api.editor.owners import ProjectOwner, owner_of
 from api.editor.runs import Runs
 from api.errors import Forbidden, InvalidParameter, NotSignedIn
-from api.http import dependencies, json_bodies
+from api.http import dependencies, json_bodies, responses
 from api.http.middleware import body_limits
 from api.memberships import roles
 from api.memberships.models import Role
@@ -51,6 +51,7 @@ async def reader(request: Request) -> ProjectOwner:
         return await owner_of(services, None, "")
     if not isinstance(current, SignedInVisitor):
         return await owner_of(services, None, current.session_id)
+    responses.set_is_of_member(request, current.elsewhere is not None)
     return await owner_of(services, current.place.account_id, current.session_id, current.member_id)
 
 

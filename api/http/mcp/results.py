@@ -57,7 +57,7 @@ def refusal(exchange: Exchange, error: Exception) -> CallToolResult:
     """A tool error with our code, message and parameter. An unforeseen one is logged and not described."""
     if isinstance(error, CallFailed):
         error = error.error
-    known = responses.as_known_error(error)
+    known = responses.as_known_error(error, is_of_member=responses.is_of_member(exchange.request))
     fields = response_bodies.error_fields(known, responses.top_up_url(exchange.request, known))
     if fields["code"] == "INTERNAL_ERROR":
         log.error("unforeseen error", exc_info=error)
