@@ -18,6 +18,8 @@ ApiError
 ├── ServerBusy                      too many uploads at once; has a Retry-After
 └── ServiceUnavailable              database gone or shutting down; has a Retry-After
 
+NoCreditsForMember is an InsufficientCredits of `billing` for somebody who cannot buy any.
+
 `ERROR_TABLE` alone gives an exception class its status and code; a test fails for a class without a row.
 Handlers look a class up along its bases.
 """
@@ -151,6 +153,10 @@ class StepUnavailable(ApiError):
     param = "steps"
 
 
+class NoCreditsForMember(billing_errors.InsufficientCredits):
+    """No credit of the account can be spent, which only its owner can change: the caller is a member."""
+
+
 #: Exception class -> (HTTP status, code).
 ERROR_TABLE: dict[type[Exception], tuple[int, str]] = {
     InvalidRequest: (400, "INVALID_REQUEST"),
@@ -161,6 +167,7 @@ ERROR_TABLE: dict[type[Exception], tuple[int, str]] = {
     billing_errors.InsufficientCredits: (402, "INSUFFICIENT_CREDITS"),
     billing_errors.BudgetSpent: (402, "INSUFFICIENT_CREDITS"),
     billing_errors.AddressUnverified: (402, "INSUFFICIENT_CREDITS"),
+    NoCreditsForMember: (402, "INSUFFICIENT_CREDITS"),
     Forbidden: (403, "FORBIDDEN"),
     billing_errors.AccountClosed: (403, "FORBIDDEN"),
     billing_errors.AccountSuspended: (403, "FORBIDDEN"),

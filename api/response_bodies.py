@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from api.errors import is_retryable, status_and_code
+from api.errors import NoCreditsForMember, is_retryable, status_and_code
 from billing import errors as billing_errors
 from billing.ledger.plans import PLANS, PlanName
 from ml import errors as ml_errors
@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # The command line makes such bodies without a database.
 #: Messages for callers; those of the exceptions themselves are for the log.
 _MESSAGES: dict[type[Exception], str] = {
     billing_errors.AddressUnverified: "Confirm your e-mail address first; the link was mailed to you.",
+    NoCreditsForMember: "No credits can be spent in this account. Ask its owner for more.",
     billing_errors.InsufficientCredits: "No credits are left.",
     billing_errors.AccountClosed: "This account was closed.",
     billing_errors.AccountSuspended: (

@@ -11,6 +11,7 @@ from api.editor.owners import ProjectOwner
 from api.editor.run_states import ENDED, RunState, RunStatus
 from api.editor.shared_runs import RunIdentity
 from api.errors import status_and_code
+from api.memberships import roles
 from billing.identifiers import new_id
 from ml.backend import Progress
 from ml.errors import Cancelled
@@ -113,7 +114,8 @@ class Run:
             self.status = RunStatus.CANCELLED
         else:
             self.status = RunStatus.FAILED
-            self.error = _error_data(raised)
+            is_of_member = self.owner.person_id is not None
+            self.error = _error_data(roles.as_told_to_member(raised) if is_of_member else raised)
         self._notify()
 
     async def ended_within(self, timeout_seconds: float) -> None:

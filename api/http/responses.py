@@ -29,10 +29,10 @@ from api.errors import (
 )
 from api.http.removebg import errors as removebg_errors
 from api.images.media_types import MEDIA_TYPES
+from api.memberships import roles
 from api.payments import packs
-from billing.errors import AddressUnverified, BudgetSpent, InsufficientCredits
+from billing.errors import AddressUnverified, InsufficientCredits
 
-_NO_CREDITS_OF_MEMBER = "No credits can be spent in this account. Ask its owner for more."
 #: Retry-After of an error that does not have its own.
 _RETRY_AFTER_SECONDS = 5
 _RETRIED_STATUSES = frozenset({409, 429, 503})
@@ -193,8 +193,8 @@ def as_known_error(raised: Exception, *, is_of_member: bool = False) -> Exceptio
     A member is told to ask the account's owner, where the owner would have to buy credits or confirm the
     address.
     """
-    if is_of_member and isinstance(raised, InsufficientCredits) and not isinstance(raised, BudgetSpent):
-        return InsufficientCredits(_NO_CREDITS_OF_MEMBER, raised.renews_at)
+    if is_of_member:
+        raised = roles.as_told_to_member(raised)
     if isinstance(raised, ApiError):
         return raised
     if isinstance(raised, RequestValidationError):

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from sqlmodel import Session, col, select
 
-from api.errors import Forbidden
+from api.errors import Forbidden, NoCreditsForMember
 from api.memberships.models import Membership, Role
+from billing.errors import BudgetSpent, InsufficientCredits
 from billing.ledger.models import Account
 
 #: Says the same of an account that does not exist.
@@ -50,3 +51,13 @@ def require_member(session: Session, account_id: str, person_id: str | None) -> 
         raise Forbidden(NO_MEMBER)
     if row.role != Role.MEMBER:
         raise Forbidden(VIEWERS_REFUSAL)
+
+
+def as_told_to_member(error: Exception) -> Exception:
+    """The error for a member of an account, whose owner alone buys credits and confirms its address.
+
+    Members choose the limits of their own keys, so that `BudgetSpent` is unchanged, as other errors are.
+    """
+    if isinstance(error, InsufficientCredits) and not isinstance(error, BudgetSpent):
+        return NoCreditsForMember(str(error), error.renews_at)
+    return error
