@@ -20,6 +20,8 @@ _MAX_SCANS = 100
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _APP0, _APP1, _APP2, _APP14 = 0xE0, 0xE1, 0xE2, 0xEE
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
+_LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}
+_DIFFERENTIAL = {0xC5, 0xC6, 0xCD, 0xCE}  # a smaller picture and what it lacks, "hierarchical" in the standard
 # Besides frames and scans: tables of codes and of quantisation, restart interval, number of lines, end.
 _TABLES = {0xC4, 0xCC, 0xDB}
 _TWO_BYTES = {0xDC, 0xDD}  # the number of lines, the restart interval
@@ -36,6 +38,7 @@ _PROFILE_BYTES_OF_SEGMENT = 65_533 - len(_PROFILE) - 2
 _END = b"\xff\xd9"
 # Bits that no encoder writes after the last row; see `_load_unended`.
 _OTHER_BITS = b"\xaa\x55" * 64
+_BITS = 8  # a channel
 _MAX_STEP = 255  # of quantisation, with 8 bits a channel
 NO_END = "The file lacks its end marker; the image is complete."
 
@@ -165,6 +168,7 @@ def _parse(data: bytes, max_pixels: int) -> _Parts:
                 raise damaged_picture("it has two frame headers")
             parts.size = _frame_size(segment.payload)
             check_size(*parts.size, max_pixels)
+            _check_kind(segment)
             parts.missing_bits = {number: [16] * 64 for number in segment.payload[6::3]}
         elif segment.marker == _SOS:
             parts.scans += 1
@@ -235,6 +239,20 @@ def _frame_size(payload: bytes) -> tuple[int, int]:
         raise damaged_picture("its frame header is damaged")
     height, width = struct.unpack_from(">HH", payload, 1)
     return width, height
+
+
+def _check_kind(frame: _Segment) -> None:
+    """Raises `UnreadablePicture` for kinds of JPEG that libjpeg, as built for 8 bits, does not read."""
+    bits = frame.payload[0]
+    kind = ""
+    if frame.marker in _LOSSLESS:
+        kind = "lossless JPEG"
+    elif frame.marker in _DIFFERENTIAL:
+        kind = "hierarchical JPEG"
+    elif bits != _BITS:
+        kind = f"{bits}-bit JPEG"
+    if kind:
+        raise damaged_picture(f"it is a {kind}, which is not supported; save it as a JPEG of 8 bits a channel")
 
 
 def _is_exif(segment: _Segment) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ml.imaging.formats import cicp, display_profile, exif, icc, png16
+from ml.imaging.formats import cicp, exif, icc, png16, png_gamma
 from ml.imaging.formats.display_profile import Chromaticities, Chromaticity
 from ml.imaging.formats.opened import ANIMATED, MAX_PROFILE_BYTES, Opened, check_size, damaged_picture
 from ml.imaging.transparency import without_hidden_colors
@@ -34,10 +34,6 @@ _END = b"\0\0\0\0IEND\xaeB`\x82"
 _HEADER_END = 33  # signature and IHDR
 _PARTS = 100_000  # gAMA and cHRM are in hundred thousandths
 _INCH = 0.0254  # metres
-_GAMMA_MIN, _GAMMA_MAX = 0.1, 10.0
-_GAMMA_OF_SRGB = 0.45455  # as the standard writes it
-_SAME_GAMMA = 0.05
-_SAME_CHROMATICITY = 0.005
 # For encoding.
 _UP_FILTER = 2
 # Of ISA-L's levels 0 to 3, higher ones gain less than a hundredth. Repetitions in photos are mostly runs: a
@@ -85,6 +81,8 @@ def orientation(data: bytes) -> int:
 def read(data: bytes, max_pixels: int) -> Opened:
     """L, LA, RGB or RGBA. 16 bits are rounded to 8 exactly; sRGB is assumed where nothing else is stated.
 
+    Colours stated by gAMA and cHRM are sRGB already.
+
     A file that lacks only its end chunk is read with a warning.
     """
     parts = _parse(data, max_pixels)
@@ -95,7 +93,12 @@ def read(data: bytes, max_pixels: int) -> Opened:
     if parts.frames > 1:
         warnings = (*warnings, ANIMATED)
     return Opened(
-        _load(parts), _profile(parts), exif.orientation(parts.exif), warnings, dpi=parts.dpi, exif=parts.exif
+        _load(parts),
+        parts.icc_profile,
+        exif.orientation(parts.exif),
+        warnings,
+        dpi=parts.dpi,
+        exif=parts.exif,
     )
 
 
@@ -214,27 +217,14 @@ def _note(parts: _Parts, name: bytes, payload: bytes) -> None:
         parts.icc_profile = cicp.icc_profile(payload[0], payload[1])
 
 
-def _profile(parts: _Parts) -> bytes | None:
-    """The ICC profile of the colours; None for sRGB.
+def _conversion(parts: _Parts) -> png_gamma.Conversion | None:
+    """What gAMA and cHRM ask for. By the standard cICP, iCCP and sRGB take precedence over them, in this order.
 
-    By the standard cICP, iCCP and sRGB take precedence over gAMA and cHRM, in this order.
+    cHRM means nothing without gAMA.
     """
-    if parts.icc_profile is not None or parts.names & {b"cICP", b"iCCP", b"sRGB"} or parts.gamma is None:
-        return parts.icc_profile
-    if not _GAMMA_MIN <= parts.gamma <= _GAMMA_MAX:
+    if parts.gamma is None or parts.names & {b"cICP", b"iCCP", b"sRGB"}:
         return None
-    colors = parts.chromaticities or display_profile.SRGB
-    differences = (abs(one - other) for pair in zip(colors, display_profile.SRGB, strict=True)
-                   for one, other in zip(*pair, strict=True))  # fmt: skip
-    has_srgb_primaries = max(differences) < _SAME_CHROMATICITY
-    # Writers round: with sRGB's primaries, any gamma close to that of its curve means the curve.
-    if has_srgb_primaries and abs(parts.gamma * 2.2 - 1) < _SAME_GAMMA:
-        return None
-    primaries = display_profile.primaries_under_d50(colors)
-    if primaries is None:
-        return None
-    # Display P3 has sRGB's curve, Adobe RGB a gamma of 2.2: 0.45471 when rounded.
-    return display_profile.build(primaries, None if parts.gamma == _GAMMA_OF_SRGB else 1 / parts.gamma)
+    return png_gamma.conversion(parts.gamma, parts.chromaticities)
 
 
 def _dpi(payload: bytes) -> tuple[float, float] | None:
@@ -305,13 +295,14 @@ def _inflate_profile(payload: bytes) -> bytes | None:
 def _load(parts: _Parts) -> Image.Image:
     content = b"".join(parts.kept)
     key = _transparent_color(parts)
+    conversion = _conversion(parts)
     if parts.depth == 16:
-        return png16.load(content, key)
+        return png16.load(content, key, conversion)
     image: Image.Image = Image.open(io.BytesIO(content), formats=["PNG"])
     image.load()
     if parts.colors == _PALETTE:
-        return image.convert("RGBA" if "transparency" in image.info else "RGB")
-    if image.mode == "1":
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    elif image.mode == "1":
         image = image.convert("L")
     if key is not None:
         # Pillow expands grey of 1, 2 and 4 bits to 8; the transparent colour has the file's depth, and higher
@@ -320,6 +311,8 @@ def _load(parts: _Parts) -> Image.Image:
         key = (key & largest) * (255 // largest)
         pixels = np.atleast_3d(np.asarray(image))
         image.putalpha(Image.fromarray(png16.alpha_of_color(pixels, key)))
+    if conversion is not None:
+        conversion.apply_to_image(image)
     return image
 
 

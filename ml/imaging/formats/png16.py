@@ -13,13 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+from ml.imaging.formats.png_gamma import Conversion
 from ml.pixels import Mask, Pixels
 
 _ROWS_AT_ONCE = 256
 
 
-def load(content: bytes, transparent_color: NDArray[np.int64] | None) -> Image.Image:
-    """L, LA, RGB or RGBA from the bytes of a 16-bit PNG. `transparent_color` has 1 or 3 values, 0..65535."""
+def load(
+    content: bytes, transparent_color: NDArray[np.int64] | None, conversion: Conversion | None = None
+) -> Image.Image:
+    """L, LA, RGB or RGBA from the bytes of a 16-bit PNG. `transparent_color` has 1 or 3 values, 0..65535.
+
+    Colours, not alpha, are converted before they are rounded.
+    """
     raw_mode = str(_open(content).tile[0].args)
     if raw_mode == "I;16B":
         decoded = _decode(content, raw_mode)
@@ -35,7 +41,7 @@ def load(content: bytes, transparent_color: NDArray[np.int64] | None) -> Image.I
     for samples in strips:
         if alpha is not None and transparent_color is not None:
             alpha[top : top + len(samples)] = alpha_of_color(samples, transparent_color)
-        answer.paste(Image.fromarray(_rounded(samples)), (0, top))
+        answer.paste(Image.fromarray(_in_8_bits(samples, conversion)), (0, top))
         top += len(samples)
     if alpha is not None:
         answer.putalpha(Image.fromarray(alpha))
@@ -45,6 +51,18 @@ def load(content: bytes, transparent_color: NDArray[np.int64] | None) -> Image.I
 def alpha_of_color(samples: NDArray[np.integer], transparent_color: NDArray[np.int64]) -> Mask:
     """0 where `samples` (H x W x 1|3) are exactly this colour, else 255; H x W."""
     return np.where((samples == transparent_color).all(axis=2), np.uint8(0), np.uint8(255))
+
+
+def _in_8_bits(samples: NDArray[np.uint16], conversion: Conversion | None) -> Pixels:
+    """H x W for one channel."""
+    pixels = _rounded(samples)
+    if conversion is None:
+        return pixels
+    if pixels.ndim == 2:
+        return conversion.apply(samples)[..., 0]
+    colors = 1 if samples.shape[2] == 2 else 3
+    pixels[..., :colors] = conversion.apply(samples[..., :colors])
+    return pixels
 
 
 def _rounded(samples: NDArray[np.uint16]) -> Pixels:

@@ -424,3 +424,38 @@ class TestDamage:
         with pytest.raises(UnreadablePicture) as refusal:
             codecs.decode(self.FILES["avif"][:400])
         assert str(refusal.value) == "The image cannot be read: it is damaged or cut short."
+
+
+class TestKindsOfJpeg:
+    """Frames whose header says that they are of a kind that libjpeg does not read; the scans do not matter."""
+
+    @staticmethod
+    def with_frame(content: bytes, marker: int, bits: int) -> bytes:
+        at = max(content.find(b"\xff\xc0\0\x11"), content.find(b"\xff\xc2\0\x11"))
+        return content[: at + 1] + bytes([marker]) + content[at + 2 : at + 4] + bytes([bits]) + content[at + 5 :]
+
+    @pytest.mark.parametrize(
+        ("marker", "bits", "name"),
+        [
+            (0xC0, 12, "12-bit JPEG"),
+            (0xC1, 12, "12-bit JPEG"),
+            (0xC2, 12, "12-bit JPEG"),
+            (0xC9, 12, "12-bit JPEG"),
+            (0xC3, 8, "lossless JPEG"),
+            (0xC3, 16, "lossless JPEG"),
+            (0xCB, 8, "lossless JPEG"),
+            (0xC5, 8, "hierarchical JPEG"),
+            (0xCE, 8, "hierarchical JPEG"),
+        ],
+    )
+    def test_it_is_named(self, marker: int, bits: int, name: str) -> None:
+        content = self.with_frame(photos.jpeg_bytes(PHOTO), marker, bits)
+        for read in (codecs.decode, codecs.strip_metadata):
+            with pytest.raises(UnreadablePicture, match=f"it is a {name}, which is not supported"):
+                read(content)
+
+    def test_extended_frames_of_8_bits_are_read(self) -> None:
+        content = photos.jpeg_bytes(PHOTO)
+        extended = self.with_frame(content, 0xC1, 8)
+        assert extended != content
+        assert np.array_equal(codecs.decode(extended).pixels, codecs.decode(content).pixels)
