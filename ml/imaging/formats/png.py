@@ -78,6 +78,15 @@ def orientation(data: bytes) -> int:
     return 1
 
 
+def omitted(data: bytes) -> tuple[str, ...]:
+    """`ANIMATED` if there are several frames."""
+    parts = _Parts()
+    for chunk in _chunks(data):
+        if chunk.name == b"acTL":
+            _note(parts, chunk.name, data[chunk.start + 8 : chunk.end - 4])
+    return (ANIMATED,) if parts.frames > 1 else ()
+
+
 def read(data: bytes, max_pixels: int) -> Opened:
     """L, LA, RGB or RGBA. 16 bits are rounded to 8 exactly; sRGB is assumed where nothing else is stated.
 
@@ -218,7 +227,7 @@ def _note(parts: _Parts, name: bytes, payload: bytes) -> None:
 
 
 def _conversion(parts: _Parts) -> png_gamma.Conversion | None:
-    """What gAMA and cHRM ask for. By the standard cICP, iCCP and sRGB take precedence over them, in this order.
+    """What gAMA and cHRM ask for. By the standard cICP, iCCP and sRGB take precedence over them.
 
     cHRM means nothing without gAMA.
     """

@@ -1,7 +1,7 @@
 """The colours of a PNG that states a gamma and primaries (gAMA, cHRM) instead of a profile, in sRGB.
 
-They are computed from the samples as stored, because 16 bits of light rounded to 8 have no shadows: the levels
-0 and 1 of 255 are 13 levels apart in sRGB. Greys are looked up alone, so that they stay exactly grey.
+They are computed from the samples as stored, because 16 bits of light rounded to 8 have no shadows: the
+levels 0 and 1 of 255 are 13 levels apart in sRGB. Greys are looked up alone, so that they stay exactly grey.
 """
 
 from dataclasses import dataclass
@@ -34,9 +34,10 @@ class Conversion:
     def apply(self, samples: NDArray[np.uint16]) -> Pixels:
         """sRGB from H x W x 1|3 (grey or RGB) of 16 bits."""
         if self.matrix is None or samples.shape[2] == 1:
-            return self._of_grey[samples]
+            greys: Pixels = self._of_grey[samples]
+            return greys
         linear = np.clip(self.light[samples] @ self.matrix.T, 0, 1)
-        pixels = _TO_SRGB[np.rint(linear * _LARGEST).astype(np.uint16)]
+        pixels: Pixels = _TO_SRGB[np.rint(linear * _LARGEST).astype(np.uint16)]
         red, green, blue = (samples[..., channel] for channel in range(3))
         is_grey = (red == green) & (green == blue)
         pixels[is_grey] = self._of_grey[red[is_grey]][:, None]
@@ -53,7 +54,8 @@ class Conversion:
 
     @cached_property
     def _of_grey(self) -> Mask:
-        return _TO_SRGB[np.rint(self.light * _LARGEST).astype(np.uint16)]
+        table: Mask = _TO_SRGB[np.rint(self.light * _LARGEST).astype(np.uint16)]
+        return table
 
 
 def conversion(gamma: float, chromaticities: Chromaticities | None) -> Conversion | None:
@@ -89,7 +91,8 @@ def _table_to_srgb() -> Mask:
     """sRGB's 0..255 by linear light 0..65535."""
     linear = np.linspace(0, 1, _LARGEST + 1)
     curved = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return np.rint(curved * 255).astype(np.uint8)
+    table: Mask = np.rint(curved * 255).astype(np.uint8)
+    return table
 
 
 _TO_SRGB = _table_to_srgb()

@@ -59,7 +59,9 @@ def expected(
     matrix = np.linalg.inv(srgb) @ np.linalg.inv(_BRADFORD) @ adaptation @ _BRADFORD @ own
     light = (samples / np.iinfo(samples.dtype).max) ** (1 / exponent)
     linear = np.clip(light @ matrix.T, 0, 1)
-    return np.asarray(255 * np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055))
+    return np.asarray(
+        255 * np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    )
 
 
 def random_samples(bits: int, channels: int) -> NDArray[np.integer]:
