@@ -37,6 +37,7 @@ UPLOAD = {
     "format": "jpg",
     "bytes": 412345,
     "expiresAt": "2026-11-23T15:00:00Z",
+    "warnings": [],
 }
 _JOB_ID = "job_7Qm2aXc9Lw4rTz0Kd8Bv1N"
 _JOB_URL = f"https://example.com/api/jobs/{_JOB_ID}"

@@ -199,6 +199,7 @@ class UploadData(Shape):
     format: str
     bytes: int
     expires_at: str = Field(description="When the URL expires.")
+    warnings: list[str] = Field(description="Which frames or pages of the file were not stored.")
 
 
 class UploadSuccess(Success):

@@ -72,10 +72,13 @@ class NewImage:
     height: int | None
     created_at: datetime
     expires_at: datetime
+    warnings: tuple[str, ...] = ()  # about the file as it was sent; they are not stored
 
     def row(self) -> Image:
         """A new row each time: a transaction may be retried, and a row belongs to one session."""
-        return Image(**{**asdict(self), "kind": self.kind.value})
+        columns = asdict(self)
+        del columns["warnings"]
+        return Image(**{**columns, "kind": self.kind.value})
 
 
 def describe(

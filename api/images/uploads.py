@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlmodel import Session
 
@@ -153,7 +153,9 @@ async def clean_upload(services: Services, account_id: str, content: bytes) -> t
     images.sniff(content)
     clean = await metadata_removal.strip_metadata(services, content)
     images.check_size(len(clean))
-    return await asyncio.to_thread(_describe, services, account_id, clean), clean
+    warnings = await asyncio.to_thread(codecs.omitted, content)
+    described = await asyncio.to_thread(_describe, services, account_id, clean)
+    return replace(described, warnings=warnings), clean
 
 
 def _describe(services: Services, account_id: str, content: bytes) -> NewImage:

@@ -111,6 +111,15 @@ def upright_size(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> tuple[int, 
     return (height, width) if orientation >= 5 else (width, height)
 
 
+def omitted(data: bytes) -> tuple[str, ...]:
+    """The warnings of `decode` about frames or pages that are not used, without decoding the file.
+
+    Raises `UnsupportedFormat`, `UnreadablePicture`.
+    """
+    with _translate_errors():
+        return _format_module(sniff(data[:SNIFF_BYTES])).omitted(data)
+
+
 def strip_metadata(data: bytes, max_pixels: int = MAX_INPUT_PIXELS) -> bytes | None:
     """The same file with only the picture and its display properties, without decoding it.
 
@@ -141,6 +150,8 @@ class _Format(Protocol):
     def size(self, data: bytes, /) -> tuple[int, int]: ...
 
     def orientation(self, data: bytes, /) -> int: ...
+
+    def omitted(self, data: bytes, /) -> tuple[str, ...]: ...
 
     def strip_metadata(self, data: bytes, max_pixels: int, /) -> bytes | None: ...
 

@@ -150,6 +150,7 @@ def _upload_data(services: Services, base_url: str, image: NewImage) -> UploadDa
         format=image.format,
         bytes=image.size_bytes,
         expires_at=response_bodies.timestamp(address.expires_at),
+        warnings=list(image.warnings),
     )
 
 

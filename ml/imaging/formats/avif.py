@@ -28,6 +28,12 @@ def orientation(data: bytes) -> int:
         return exif.orientation(image.info.get("exif"))
 
 
+def omitted(data: bytes) -> tuple[str, ...]:
+    """`ANIMATED` for a sequence of several frames."""
+    with _open(data) as image:
+        return (ANIMATED,) if getattr(image, "n_frames", 1) > 1 else ()
+
+
 def strip_metadata(data: bytes, max_pixels: int) -> bytes | None:
     """See `item_container.strip_metadata`."""
     return item_container.strip_metadata(data, max_pixels)

@@ -49,6 +49,12 @@ def orientation(data: bytes) -> int:
     return 1
 
 
+def omitted(data: bytes) -> tuple[str, ...]:
+    """BMP has no further pictures."""
+    del data
+    return ()
+
+
 def read(data: bytes, max_pixels: int) -> Opened:
     """L, RGB or RGBA. The fourth byte of a pixel is alpha only where a mask says so, as in browsers."""
     parts = _parse(data, max_pixels)

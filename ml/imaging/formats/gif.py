@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from ml.errors import UnreadablePicture
-from ml.imaging.formats.opened import ANIMATED, Opened, check_size, damaged_picture
+from ml.imaging.formats.opened import ANIMATED, MAX_SIDE_PIXELS, Opened, check_size, damaged_picture
 
 # Compressed data is in pieces of up to 255 bytes: the largest upload has about 100,000 of them.
 _MAX_PIECES = 400_000
@@ -39,6 +39,11 @@ def orientation(data: bytes) -> int:
     """GIF has none."""
     del data
     return 1
+
+
+def omitted(data: bytes) -> tuple[str, ...]:
+    """`ANIMATED` if another frame follows."""
+    return (ANIMATED,) if _has_another_frame(data, _parse(data, MAX_SIDE_PIXELS**2)[1].end) else ()
 
 
 def read(data: bytes, max_pixels: int) -> Opened:

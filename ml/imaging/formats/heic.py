@@ -5,7 +5,7 @@ from typing import Any
 from PIL import Image
 
 from ml.imaging.formats import cicp, item_container
-from ml.imaging.formats.opened import MAX_PROFILE_BYTES, Opened, check_size
+from ml.imaging.formats.opened import ANIMATED, MAX_PROFILE_BYTES, Opened, check_size
 
 
 def size(data: bytes) -> tuple[int, int]:
@@ -17,6 +17,11 @@ def size(data: bytes) -> tuple[int, int]:
 def orientation(_data: bytes) -> int:
     """Always 1, because libheif returns the picture and its size upright."""
     return 1
+
+
+def omitted(data: bytes) -> tuple[str, ...]:
+    """`ANIMATED` for a still picture that comes with a sequence."""
+    return (ANIMATED,) if item_container.has_sequence(data) else ()
 
 
 def strip_metadata(data: bytes, max_pixels: int) -> bytes | None:
@@ -39,7 +44,7 @@ def read(data: bytes, max_pixels: int) -> Opened:
     image = Image.frombytes(primary.mode, (width, height), pixels, "raw", primary.mode, primary.stride)
     if image.mode in ("RGBa", "La"):  # colour stored multiplied by alpha
         image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
-    return Opened(image, _profile(primary), exif=primary.info.get("exif"))
+    return Opened(image, _profile(primary), warnings=omitted(data), exif=primary.info.get("exif"))
 
 
 def _profile(primary: Any) -> bytes | None:

@@ -66,6 +66,11 @@ def strip_metadata(data: bytes, max_pixels: int) -> bytes | None:
         raise damaged_picture("its container is damaged") from None
 
 
+def has_sequence(data: bytes) -> bool:
+    """Whether a track of frames (`moov`) belongs to the file."""
+    return any(box.name == b"moov" for box in _top_boxes(data))
+
+
 def _stripped(data: bytes, max_pixels: int) -> bytes:
     top = list(_top_boxes(data))
     metas = [box for box in top if box.name == b"meta"]

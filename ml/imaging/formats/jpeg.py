@@ -21,7 +21,12 @@ _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _APP0, _APP1, _APP2, _APP14 = 0xE0, 0xE1, 0xE2, 0xEE
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 _LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}
-_DIFFERENTIAL = {0xC5, 0xC6, 0xCD, 0xCE}  # a smaller picture and what it lacks, "hierarchical" in the standard
+_DIFFERENTIAL = {
+    0xC5,
+    0xC6,
+    0xCD,
+    0xCE,
+}  # a smaller picture and what it lacks, "hierarchical" in the standard
 # Besides frames and scans: tables of codes and of quantisation, restart interval, number of lines, end.
 _TABLES = {0xC4, 0xCC, 0xDB}
 _TWO_BYTES = {0xDC, 0xDD}  # the number of lines, the restart interval
@@ -81,6 +86,12 @@ def orientation(data: bytes) -> int:
         if segment.marker == _SOS:
             break
     return 1
+
+
+def omitted(data: bytes) -> tuple[str, ...]:
+    """Nothing: further pictures of MPO are other views of the same, not frames."""
+    del data
+    return ()
 
 
 def read(data: bytes, max_pixels: int) -> Opened:
@@ -252,7 +263,9 @@ def _check_kind(frame: _Segment) -> None:
     elif bits != _BITS:
         kind = f"{bits}-bit JPEG"
     if kind:
-        raise damaged_picture(f"it is a {kind}, which is not supported; save it as a JPEG of 8 bits a channel")
+        raise damaged_picture(
+            f"it is a {kind}, which is not supported; save it as a JPEG of 8 bits a channel"
+        )
 
 
 def _is_exif(segment: _Segment) -> bool:

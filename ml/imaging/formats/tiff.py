@@ -106,6 +106,11 @@ def orientation(data: bytes) -> int:
     return _orientation(tiff_directory.read(data))
 
 
+def omitted(data: bytes) -> tuple[str, ...]:
+    """`MORE_PAGES` if there are several."""
+    return (MORE_PAGES,) if tiff_directory.read(data).has_more_pages else ()
+
+
 def read(data: bytes, max_pixels: int) -> Opened:
     """L, LA, RGB, RGBA or CMYK. 16 bits are rounded to 8."""
     page = _parse(data, max_pixels)

@@ -27,6 +27,11 @@ def orientation(data: bytes) -> int:
     return next((exif.orientation(payload) for name, payload in _chunks(data) if name == b"EXIF"), 1)
 
 
+def omitted(data: bytes) -> tuple[str, ...]:
+    """`ANIMATED` if there are several frames."""
+    return (ANIMATED,) if sum(name == b"ANMF" for name, _ in _chunks(data)) > 1 else ()
+
+
 def strip_metadata(data: bytes, max_pixels: int) -> bytes:
     """The same picture without EXIF except the orientation, XMP, unknown chunks and trailing bytes.
 

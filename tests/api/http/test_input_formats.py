@@ -22,7 +22,7 @@ MASK = np.zeros((40, 60), np.uint8)
 MASK[10:30, 20:40] = 255
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def customer(server: RunningServer) -> Customer:
     return server.new_customer(credits=40)
 
@@ -42,6 +42,7 @@ def test_a_tool_takes_it_and_a_stored_one_too(server: RunningServer, customer: C
     with server.client(customer) as client:
         stored = answered(client.post("/api/images", files={"image": content}))
         assert (stored["format"], stored["width"], stored["height"]) == (format, 128, 96)
+        assert stored["warnings"] == direct["warnings"]
         preview = client.get(str(stored["previewUrl"]))
         assert (preview.status_code, preview.headers["content-type"]) == (200, "image/webp")
         fields = {"image_id": str(stored["imageId"]), "width": "10", "height": "10"}
@@ -95,3 +96,80 @@ def test_the_second_page_of_a_tiff_is_warned_about(server: RunningServer, custom
     pages = [Image.fromarray(photo("coffee")[:64, :64]), Image.fromarray(photo("chelsea")[:64, :64])]
     content = file_bytes(np.asarray(pages[0]), "TIFF", save_all=True, append_images=pages[1:])
     assert answered(crop(server, customer, content))["warnings"] == [tiff.MORE_PAGES]
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "AVIF", "GIF", "TIFF"])
+def test_frames_that_are_not_stored_are_warned_about(
+    server: RunningServer, customer: Customer, format: str
+) -> None:
+    frames = [Image.fromarray(photo(name)[:64, :64]) for name in ("coffee", "chelsea")]
+    content = file_bytes(np.asarray(frames[0]), format, save_all=True, append_images=frames[1:])
+    expected = tiff.MORE_PAGES if format == "TIFF" else opened.ANIMATED
+    assert answered(crop(server, customer, content))["warnings"] == [expected]
+    with server.client(customer) as client:
+        for _ in range(2):  # the second answer is a replay
+            answer = client.post(
+                "/api/images", files={"image": content}, headers={"Idempotency-Key": f"frames-{format}"}
+            )
+            assert answered(answer)["warnings"] == [expected]
+        still = file_bytes(np.asarray(frames[0]), format)
+        assert answered(client.post("/api/images", files={"image": still}))["warnings"] == []
+
+
+def test_a_jpeg_of_12_bits_is_named_in_every_place_for_nothing(
+    server: RunningServer, customer: Customer
+) -> None:
+    content = bytearray(file_bytes(photo("coffee")[:64, :64], "JPEG"))
+    frame = content.index(b"\xff\xc0")
+    content[frame + 4] = 12
+    before = server.balance(customer)
+    small = small_picture()
+    with server.client(customer) as client:
+        masked = {"image": small, "mask": bytes(content)}
+        restored = {"image": small, "mask": file_bytes(MASK, "PNG"), "original": bytes(content)}
+        placed = {"image": small, "bg_image": bytes(content)}
+        answers = {
+            "image": crop(server, customer, bytes(content)),
+            "upload": client.post("/api/images", files={"image": bytes(content)}),
+            "mask": client.post("/api/tools/brush", files=masked, data={"op": "erase"}),
+            "original": client.post("/api/tools/brush", files=restored, data={"op": "restore"}),
+            "bg_image": client.post("/api/tools/bg-removal", files=placed),
+        }
+    for name, answer in answers.items():
+        error = answer.json()["error"]
+        assert answer.status_code == 422, (name, answer.text)
+        assert "12-bit JPEG" in error["message"]
+        if name in ("mask", "original", "bg_image"):
+            assert (error["code"], error["param"]) == ("INVALID_PARAMETER", name)
+        else:
+            assert error["code"] == "UNREADABLE_IMAGE"
+    assert server.balance(customer) == before
+
+
+@pytest.mark.parametrize(("format", "real"), [("bmp", "tiff"), ("tiff", "gif"), ("gif", "bmp")])
+def test_names_and_content_types_do_not_matter(
+    server: RunningServer, customer: Customer, format: str, real: str
+) -> None:
+    content, auto = FILES[real]
+    with server.client(customer) as client:
+        files = {"image": (f"photo.{format}", content, f"image/{format}")}
+        data = answered(client.post("/api/tools/crop", files=files, data={"width": "10", "height": "11"}))
+        assert data["format"] == auto
+
+
+@pytest.mark.parametrize("format", FILES)
+def test_what_is_appended_or_put_before_is_neither_kept_nor_believed(
+    server: RunningServer, customer: Customer, format: str
+) -> None:
+    content, _ = FILES[format]
+    tail = b"PK\x03\x04<html><script>alert(1)</script>"
+    with server.client(customer) as client:
+        stored = answered(client.post("/api/images", files={"image": content + tail}))
+        kept = client.get(str(stored["imageUrl"])).content
+        cropped = answered(crop(server, customer, content + tail))
+        result = client.get(str(cropped["imageUrl"])).content
+        assert tail not in kept
+        assert tail not in result
+        for start in (b"<svg xmlns='http://www.w3.org/2000/svg'>", b"%PDF-1.7\n", b"PK\x03\x04"):
+            answer = client.post("/api/images", files={"image": (f"a.{format}", start + content)})
+            assert (answer.status_code, answer.json()["error"]["code"]) == (415, "UNSUPPORTED_FORMAT")

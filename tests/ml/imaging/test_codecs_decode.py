@@ -338,6 +338,21 @@ class TestFirstFrame:
         assert mean_difference(picture.pixels, PHOTO) < 4
         assert picture.warnings == (opened.ANIMATED,)
 
+    def test_a_heic_with_a_track_of_frames_is_warned_about(self) -> None:
+        # No library here writes one; a reader of the still picture skips the track.
+        still = photos.heic_bytes(PHOTO)
+        content = still + struct.pack(">I4s", 16, b"moov") + bytes(8)
+        assert codecs.decode(still).warnings == ()
+        assert codecs.decode(content).warnings == codecs.omitted(content) == (opened.ANIMATED,)
+        assert np.array_equal(codecs.decode(content).pixels, codecs.decode(still).pixels)
+
+    @pytest.mark.parametrize("format", ["PNG", "WEBP", "AVIF", "GIF", "TIFF", "MPO"])
+    def test_what_is_not_used_is_known_without_decoding(self, format: str) -> None:
+        content = self.animation(format)
+        assert codecs.omitted(content) == codecs.decode(content).warnings
+        assert bool(codecs.omitted(content)) is (format != "MPO")
+        assert codecs.omitted(photos.file_bytes(PHOTO, "JPEG" if format == "MPO" else format)) == ()
+
     def test_an_mpo_yields_its_first_image_as_a_jpg(self) -> None:
         picture = codecs.decode(self.animation("MPO", quality=95))
         assert picture.format == "jpg"
@@ -427,12 +442,14 @@ class TestDamage:
 
 
 class TestKindsOfJpeg:
-    """Frames whose header says that they are of a kind that libjpeg does not read; the scans do not matter."""
+    """Frames whose header says that they are of a kind that libjpeg does not read."""
 
     @staticmethod
     def with_frame(content: bytes, marker: int, bits: int) -> bytes:
         at = max(content.find(b"\xff\xc0\0\x11"), content.find(b"\xff\xc2\0\x11"))
-        return content[: at + 1] + bytes([marker]) + content[at + 2 : at + 4] + bytes([bits]) + content[at + 5 :]
+        return (
+            content[: at + 1] + bytes([marker]) + content[at + 2 : at + 4] + bytes([bits]) + content[at + 5 :]
+        )
 
     @pytest.mark.parametrize(
         ("marker", "bits", "name"),
