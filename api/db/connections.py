@@ -89,7 +89,7 @@ def _check_idle_connections(engine: Engine) -> None:
         record.info["idle_since"] = time.monotonic()
 
     @event.listens_for(engine, "checkout")
-    def check(connection: Any, record: Any, proxy: Any) -> None:  # noqa: ARG001
+    def check(connection: Any, record: Any, proxy: Any) -> None:  # noqa: ARG001 - likewise
         idle_since = record.info.get("idle_since")
         if idle_since is None or time.monotonic() - idle_since < _TRUSTED_SECONDS:
             return

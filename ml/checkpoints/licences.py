@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from ml.checkpoints.types import installed_repositories
+
 # As named on the hub or in common use. "openrail" and "community" alone do not forbid it.
 _FORBIDDING = re.compile(
     r"(^|[^a-z])nc([^a-z]|$)|non-?commercial|research-only|stabilityai-ai-community-nc|fair-ai-public-license-nc",
@@ -28,3 +30,8 @@ def read_licence(folder: Path) -> str | None:
     fields = dict(re.findall(r"^(license(?:_name)?):[ \t]*[\"']?([^\"'\n]+?)[\"']?[ \t]*$", header[1], re.M))
     name, own_name = fields.get("license"), fields.get("license_name")
     return own_name if name in (None, "other") and own_name else name
+
+
+def of_repositories(models_dir: Path) -> dict[str, str | None]:
+    """The stated licence of each pipeline that was pulled from the hub, by its name (owner/name)."""
+    return {name: read_licence(folder) for name, folder in installed_repositories(models_dir).items()}

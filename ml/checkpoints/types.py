@@ -14,6 +14,12 @@ def repository_dir(models_dir: Path, name: str) -> Path:
     return models_dir / _REPOSITORIES / name.replace("/", "--")
 
 
+def installed_repositories(models_dir: Path) -> dict[str, Path]:
+    """The folders of the complete repositories in the models directory, by their names (owner/name)."""
+    found = sorted((models_dir / _REPOSITORIES).glob(f"*/{PIPELINE_INDEX}"))
+    return {index.parent.name.replace("--", "/", 1): index.parent for index in found}
+
+
 class SourceFailed(Exception):
     """A source could not provide a file. The message does not name package indexes, which may be private."""
 

@@ -15,7 +15,11 @@ class SelectionEncodingParams(Params):
     pass
 
 
-def run(source: Picture, params: SelectionEncodingParams, context: Context) -> ToolResult:  # noqa: ARG001
+def run(
+    source: Picture,
+    params: SelectionEncodingParams,  # noqa: ARG001 - a tool's signature
+    context: Context,
+) -> ToolResult:
     """Raises `ModelUnavailable`."""
     from ml.editing import selecting
 

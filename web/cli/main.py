@@ -7,7 +7,7 @@ from typer.core import TyperGroup
 
 from api.errors import ServiceUnavailable
 from api.settings import MissingSecret, WrongSettings
-from web.cli import admin, cluster, serve, worker
+from web.cli import admin, cluster, licences, serve, worker
 from web.cli import models as models_cli
 from web.cli.run import command as run_command
 
@@ -37,6 +37,7 @@ app.add_typer(cluster.app, name="cluster")
 app.command(name="serve")(serve.serve)
 app.command(name="worker")(worker.worker)
 app.command(name="run")(run_command.run)
+app.command(name="licences")(licences.licences)
 
 
 if __name__ == "__main__":

@@ -261,7 +261,8 @@ def _retry_after_seconds(response: httpx.Response) -> int:
 
 
 def _backoff_seconds(failures: int) -> float:
-    return min(2.0 ** (failures - 1), _LONGEST_BACKOFF_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311
+    jitter = random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+    return min(2.0 ** (failures - 1), _LONGEST_BACKOFF_SECONDS) * jitter
 
 
 def _text(error: Exception) -> str:
