@@ -165,7 +165,6 @@ TESTED_THROUGH = {
     "billing/subscriptions/setup_objects.py": "billing/subscriptions/test_connection.py",
     "billing/subscriptions/gateway.py": "fakes/test_stripe_shapes.py",
     "billing/subscriptions/invoices.py": "api/payments/test_journeys.py",
-    "billing/subscriptions/parsing.py": "fakes/test_stripe_shapes.py",
     "billing/subscriptions/setup.py": "api/payments/test_plans.py",
     "ml/checkpoints/fetching/licence_file.py": "ml/checkpoints/fetching/test_hub.py",
     "ml/checkpoints/fetching/package_archives.py": "ml/checkpoints/fetching/test_pull.py",

@@ -223,6 +223,24 @@ def _count_returned_reversals(node: ast.AST) -> ast.AST | None:
     return node
 
 
+def _pending_refunds_ignored(node: ast.AST) -> ast.AST | None:
+    """Takes "pending" out of a set of a refund's states."""
+    if not isinstance(node, ast.Set):
+        return None
+    states = [ast.literal_eval(each) for each in node.elts if isinstance(each, ast.Constant)]
+    if not {"pending", "succeeded"} <= set(states):
+        return None
+    node.elts = [each for each in node.elts if ast.unparse(each) != "'pending'"]
+    return node
+
+
+def _reversals_beyond_the_payment(node: ast.AST) -> ast.AST | None:
+    """Replaces `min(payment.amount_paid, x)` by `x`."""
+    if not isinstance(node, ast.Call) or not _is_function(node, "min"):
+        return None
+    return node.args[1] if ast.unparse(node.args[0]) == "payment.amount_paid" else None
+
+
 def _find_no_purchase(node: ast.AST) -> ast.AST | None:
     """Lets no pack be found that was granted before."""
     call = _method_call(node, "get")
@@ -317,6 +335,18 @@ MUTANTS = (
         "a lost dispute is final",
         "a dispute that is lost after it was won takes nothing",
         (Edit("billing/subscriptions", _count_returned_reversals),),
+        database="",
+    ),
+    Mutant(
+        "pending refunds are ignored",
+        "a refund that has not arrived at the bank takes no credits",
+        (Edit("billing/subscriptions", _pending_refunds_ignored),),
+        database="",
+    ),
+    Mutant(
+        "reversals go beyond the payment",
+        "a refund and a dispute of one payment take more than it brought",
+        (Edit("billing/subscriptions", _reversals_beyond_the_payment),),
         database="",
     ),
     Mutant(
