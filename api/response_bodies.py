@@ -144,7 +144,7 @@ def _message(error: Exception) -> str:
         credits = "1 credit" if error.limit == 1 else f"{error.limit:,} credits"
         return (
             f"This API key has reached its limit of {credits} a month.{renews}"
-            " The account's owner can raise it on the dashboard."
+            " It can be raised on the dashboard, by the account's owner or who made the key."
         )
     for kind, message in _MESSAGES.items():
         if isinstance(error, kind):

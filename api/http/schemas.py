@@ -33,7 +33,9 @@ class ErrorBody(Shape):
         None, description="Only with INSUFFICIENT_CREDITS: when new credits are granted, if that is known."
     )
     top_up_url: str | None = Field(
-        None, description="Only with INSUFFICIENT_CREDITS, where packs are sold: the page that sells them."
+        None,
+        description="Only with INSUFFICIENT_CREDITS, where packs are sold and to the account's owner: the page"
+        " that sells them.",
     )
 
 
