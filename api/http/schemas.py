@@ -34,8 +34,8 @@ class ErrorBody(Shape):
     )
     top_up_url: str | None = Field(
         None,
-        description="Only with INSUFFICIENT_CREDITS, where packs are sold, to the account's owner: the page that"
-        " sells them.",
+        description="Only with INSUFFICIENT_CREDITS, where packs are sold, to the account's owner: the page"
+        " that sells them.",
     )
 
 
