@@ -13,7 +13,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --
 	--python-version 3.11 --generate-hashes --annotation-style line
 export BGERASER_DATA_DIR ?= data
 
-.PHONY: run run-billing-demo test test-fast test-long check audit lock bench scaling quality gallery showcase docs clean
+.PHONY: run run-billing-demo test test-fast test-long check audit lock bench soak scaling quality gallery showcase docs clean
 
 run: $(VENV)/.base                ## install, fetch the checkpoints, serve on 127.0.0.1:8000
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
@@ -52,6 +52,10 @@ check: $(VENV)/.dev node_modules/.package-lock.json   ## lint, format, types, th
 bench: $(VENV)/.dev               ## figures beside the peers' in one run; BENCH=--page writes docs/performance.md too
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
 	$(BIN)/python -m tests.benchmarks $(BENCH)
+
+soak: $(VENV)/.dev                ## mixed work while parts fail; SOAK="--minutes 120" for longer than half an hour
+	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
+	$(BIN)/python -m tests.soak $(SOAK)
 
 scaling: $(VENV)/.dev             ## servers for a rate of images, and the price of a month; writes docs/scaling.md
 	@$(BIN)/bgeraser models pull --profile embedded --quiet-if-installed
