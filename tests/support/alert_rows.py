@@ -1,7 +1,6 @@
 """Rows of alerts, and what mails say."""
 
 from datetime import datetime
-from email.message import EmailMessage
 
 from sqlmodel import Session, select
 
@@ -32,10 +31,3 @@ def alerts_of(session: Session, account_id: str) -> list[Alert]:
 
 def kinds_of(session: Session, account_id: str) -> list[str]:
     return [each.kind for each in alerts_of(session, account_id)]
-
-
-def part(message: EmailMessage, subtype: str) -> str:
-    """The text of a mail's only part of this kind: plain or html."""
-    (found,) = (each for each in message.walk() if each.get_content_type() == f"text/{subtype}")
-    assert isinstance(found, EmailMessage)
-    return str(found.get_content())

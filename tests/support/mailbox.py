@@ -31,7 +31,7 @@ class Mailbox:
 
     def link(self, kind: str) -> str:
         """The link in the next message whose path begins with `kind`."""
-        words: list[str] = self.next().get_content().split()
+        words = part(self.next(), "plain").split()
         return next(word for word in words if f"/{kind}" in word and "token=" in word)
 
     def is_empty(self) -> bool:
@@ -88,3 +88,10 @@ class _Controller(Controller):
         assert isinstance(self.server, asyncio.Server)
         self.port = self.server.sockets[0].getsockname()[1]
         super()._trigger_server()  # type: ignore[no-untyped-call]
+
+
+def part(message: EmailMessage, subtype: str) -> str:
+    """The text of a mail's only part of this kind: plain or html."""
+    (found,) = (each for each in message.walk() if each.get_content_type() == f"text/{subtype}")
+    assert isinstance(found, EmailMessage)
+    return str(found.get_content())

@@ -74,7 +74,6 @@ NO_LOGIC = {
 #: Modules tested through others. A key is a path or a pattern, a value the files that test it.
 TESTED_THROUGH = {
     "api/auth/account_deletion.py": "web/auth/test_settings_page.py",
-    "api/auth/email/messages.py": "api/auth/email/test_mailer.py",
     "api/auth/external_identities.py": "api/auth/test_registration.py",
     "api/auth/former_accounts.py": "web/auth/test_settings_page.py",
     "api/auth/known_devices.py": "api/auth/test_registration.py",

@@ -78,7 +78,7 @@ def build(gr: Any, services: Services, page: Any) -> None:
                 services, account_id, name_value, settings, is_test=is_test, member_id=user.member_id
             )
         except ApiError as error:
-            raise gr.Error(error.message) from error
+            raise gr.Error(error.message, print_exception=False) from error
         shown = gr.update(value=plain, visible=True)
         listed = await actions.listed(services, account_id, user.member_id)
         return shown, "", listed, *_code_samples(request, plain)
@@ -180,7 +180,7 @@ def _event(gr: Any, act: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitab
         try:
             return await act(request, place_of(request, Role.MEMBER).account_id, *sent)
         except ApiError as error:
-            raise gr.Error(error.message) from error
+            raise gr.Error(error.message, print_exception=False) from error
 
     return run
 

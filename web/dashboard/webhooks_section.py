@@ -166,6 +166,6 @@ def _event(gr: Any, act: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitab
         try:
             return await act(place_of(request, Role.OWNER).account_id, *sent)
         except ApiError as error:
-            raise gr.Error(error.message) from error
+            raise gr.Error(error.message, print_exception=False) from error
 
     return run

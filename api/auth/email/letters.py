@@ -51,7 +51,7 @@ class Letter:
 
     title: str
     paragraphs: tuple[str, ...]
-    action: Link
+    action: Link | None = None
     facts: tuple[tuple[str, str], ...] = ()
     #: Sentences below, each with a link.
     footer: tuple[tuple[str, Link], ...] = ()
@@ -64,10 +64,14 @@ def as_text(letter: Letter) -> str:
         letter.title,
         *letter.paragraphs,
         *([facts] if facts else []),
-        f"{letter.action.label}: {letter.action.url}",
-        "-- \n" + "\n".join(f"{sentence} {link.label}: {link.url}" for sentence, link in letter.footer),
+        *([f"{letter.action.label}: {letter.action.url}"] if letter.action else []),
+        *(["-- \n" + "\n".join(_footer_lines(letter))] if letter.footer else []),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _footer_lines(letter: Letter) -> list[str]:
+    return [f"{sentence} {link.label}: {link.url}" for sentence, link in letter.footer]
 
 
 def as_html(letter: Letter) -> str:
@@ -78,7 +82,9 @@ def as_html(letter: Letter) -> str:
         for name, value in letter.facts
     )
     table = f"<table>\n{rows}</table>\n" if rows else ""
-    footer = "".join(f"<p>{escape(sentence)} {_anchor(link)}.</p>\n" for sentence, link in letter.footer)
+    action = f'<p style="margin-bottom:0">{_anchor(letter.action, "button")}</p>\n' if letter.action else ""
+    lines = "".join(f"<p>{escape(sentence)} {_anchor(link)}.</p>\n" for sentence, link in letter.footer)
+    footer = f'<div class="footer">\n{lines}</div>\n' if lines else ""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -87,8 +93,7 @@ def as_html(letter: Letter) -> str:
         f"<title>{escape(letter.title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
         f'<body>\n<div class="page">\n<div class="card">\n<p class="brand">bgeraser</p>\n'
         f"<h1>{escape(letter.title)}</h1>\n{paragraphs}{table}"
-        f'<p style="margin-bottom:0">{_anchor(letter.action, "button")}</p>\n</div>\n'
-        f'<div class="footer">\n{footer}</div>\n</div>\n</body>\n</html>\n'
+        f"{action}</div>\n{footer}</div>\n</body>\n</html>\n"
     )
 
 

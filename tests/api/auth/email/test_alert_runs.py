@@ -22,11 +22,11 @@ from api.durable.tasks import Task
 from billing.ledger import accounts
 from billing.ledger.models import Account
 from billing.timestamps import utc_now
-from tests.support.alert_rows import PAYMENT, make_alert, part
+from tests.support.alert_rows import PAYMENT, make_alert
 from tests.support.apps import LocalApi, local_api
 from tests.support.calling import small_picture
 from tests.support.load import account_with
-from tests.support.mailbox import Mailbox, running_mailbox
+from tests.support.mailbox import Mailbox, part, running_mailbox
 from tests.support.server import ServerFactory, free_port
 from tests.support.waiting import wait_until
 
