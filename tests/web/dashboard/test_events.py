@@ -74,7 +74,7 @@ def api(tmp_path: Path) -> Iterator[LocalApi]:
     ("role", "keys", "webhooks"), [(Role.OWNER, 1, 1), (Role.MEMBER, 1, 0), (Role.VIEWER, 0, 0)]
 )
 def test_viewers_make_no_keys_and_only_owners_make_webhooks(
-    api: LocalApi, role: Role, keys: int, webhooks: int
+    api: LocalApi, capfd: pytest.CaptureFixture[str], role: Role, keys: int, webhooks: int
 ) -> None:
     team = Team(api, role)
     assert (team.generate(), team.add_webhook()) == (200, 200)
@@ -83,6 +83,8 @@ def test_viewers_make_no_keys_and_only_owners_make_webhooks(
     assert [key.created_by_id for key in made] == [None if role is Role.OWNER else team.person_id] * keys
     shown = [each for each in team.rows(WebhookEndpoint) if each.url == "https://shop.example.com/"]
     assert len(shown) == webhooks
+    # What is refused as expected looks like no failure of the server.
+    assert "Traceback" not in "".join(capfd.readouterr())
 
 
 def test_a_page_of_an_account_that_one_was_removed_from_does_nothing(api: LocalApi) -> None:
