@@ -28,7 +28,8 @@ def build(services: Services, page: Any) -> None:
             html("<h1>Dashboard</h1>")
             refresh = gr.Button("Refresh", size="sm", elem_id="refresh")
         cards = html(elem_id="cards")
-        with gr.Tabs():
+        # Not in a menu, which lists hidden tabs too.
+        with gr.Tabs(overflow_behavior="wrap"):
             with gr.Tab("Usage"):
                 _build_usage(gr, services, page)
             with gr.Tab("API", id="api", elem_id="api-tab") as keys_tab:
@@ -60,7 +61,6 @@ def build(services: Services, page: Any) -> None:
             overview.cards(user, summary, plan_card),
             _table("Requests", _CALL_HEADERS, call_rows, "No calls yet."),
             _table("Statement", _STATEMENT_HEADERS, statement_rows, "No credits yet."),
-            # On phones the tabs that do not fit are listed in a menu, which shows what style sheets hide.
             gr.update(visible=place.role is not Role.VIEWER),
             gr.update(visible=is_owner),
             gr.update(visible=is_owner),
