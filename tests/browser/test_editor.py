@@ -122,6 +122,7 @@ def test_an_interrupted_connection_neither_loses_nor_repeats_a_paid_run(
     expect(editor.page.locator(".message.problem")).to_have_count(0)
 
 
+@pytest.mark.long
 def test_a_run_whose_tab_was_closed_is_followed_by_the_next_one(
     new_page: NewPage, server: RunningServer, customer: Customer
 ) -> None:

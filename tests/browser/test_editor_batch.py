@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from playwright.sync_api import Dialog, Page, Route, expect
 
 from billing.ledger.plans import PlanName
@@ -157,6 +158,7 @@ def test_a_batch_without_enough_credits_waits_and_can_be_cancelled(
     expect(page.locator(".recent-batches li")).to_have_count(0)
 
 
+@pytest.mark.long
 def test_a_batch_that_was_deleted_in_another_tab_is_left_with_a_message(
     new_page: NewPage, server: RunningServer
 ) -> None:

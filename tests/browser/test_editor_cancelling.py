@@ -61,6 +61,7 @@ def _is_start(request: Request) -> bool:
     return request.method == "POST" and request.url.endswith("/runs")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("reloads", [False, True])
 def test_a_run_is_cancelled_that_was_accepted_before_the_connection_was_lost(
     new_page: NewPage, server: RunningServer, customer: Customer, reloads: bool

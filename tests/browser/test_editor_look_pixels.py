@@ -197,6 +197,7 @@ def _random_look(chance: random.Random) -> dict[str, str]:
     return look
 
 
+@pytest.mark.long
 def test_random_looks_equal_what_the_server_draws(editor: Editor) -> None:
     """Each in the result's size. Roundings of soft shadows add up to a third level in a few pixels."""
     chance = random.Random(6)

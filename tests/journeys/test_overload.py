@@ -165,7 +165,7 @@ class Outcome:
 def overload(server: RunningServer, seconds: float, slow_calls: int = 0) -> Outcome:
     pictures = Pictures()
     paid = Callers(server, PlanName.BUSINESS, 2, pictures)
-    capacity_of(paid, 3.0)  # loads the engine
+    capacity_of(paid, 2.0)  # loads the engine
     capacity = capacity_of(paid, min(20.0, seconds / 3))
     # As many accounts as it takes for the server's capacity, not their plan's rate, to be the limit.
     count = 2 + int(60 * FREE_SHARE * capacity / PLANS[PlanName.FREE].calls_per_minute)
@@ -223,7 +223,7 @@ def test_beyond_its_capacity_a_server_refuses_with_a_time_and_charges_for_what_i
     start_server: StartServer,
 ) -> None:
     server = start_server(BGERASER_WORKERS=str(WORKERS))
-    check(server, overload(server, 15.0))
+    check(server, overload(server, 8.0))
 
 
 @pytest.mark.long

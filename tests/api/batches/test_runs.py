@@ -1,5 +1,6 @@
 """Batches of several accounts that run at once."""
 
+import pytest
 from sqlmodel import col, func, select
 
 from billing.ledger.models import Entry, EntryKind
@@ -14,6 +15,7 @@ _PICTURES = 140
 _COMPARED = 160
 
 
+@pytest.mark.long
 def test_the_batches_of_two_accounts_share_the_workers(server: RunningServer) -> None:
     """Within a fifth, although the first one's jobs wait already when the other one comes."""
     pixels = photo("motorcycle_left")

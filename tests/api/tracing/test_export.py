@@ -182,6 +182,7 @@ def test_a_dead_collector_harms_no_call_and_does_not_fill_the_log(start_server: 
     assert "Traceback" not in running.log_text()
 
 
+@pytest.mark.long
 def test_a_silent_collector_harms_no_call_and_no_shutdown(start_server: StartServer, silent: Silent) -> None:
     running = start_server(
         BGERASER_OTLP_ENDPOINT=silent.url,

@@ -313,6 +313,7 @@ def test_transparency_is_upscaled_without_a_dark_fringe(params: dict[str, Any]) 
     assert result[edge][:, :3].mean() > opaque[edge].mean() - 3
 
 
+@pytest.mark.long
 def test_progress_increases_by_tiles_from_0_to_1() -> None:
     run = Run()
     enlarge(_cutout("astronaut")[1][:300, :300], run, scale=8, mode="fast")
