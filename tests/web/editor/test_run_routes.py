@@ -192,7 +192,7 @@ def test_keys_are_cancelled_by_their_owner_only_and_unknown_ones_at_a_rate(
             assert cancel_key(owner, project, key).json()["error"]["param"] == "key"
         answers = [cancel_key(owner, project, f"{number}").status_code for number in range(80)]
         assert answers[0] == 200
-        assert answers[-1] == 429
+        assert 429 in answers
         assert cancel_key(owner, project, "0").status_code == 200  # a known one has no rate
 
 
