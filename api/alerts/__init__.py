@@ -1,1 +1,1 @@
-"""Alerts: what an account's owner is told by mail and webhook, once for each cause."""
+"""Alerts: notifications of an account's owner by mail and webhook, once for each cause."""

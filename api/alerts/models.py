@@ -25,14 +25,14 @@ class AlertKind(StrEnum):
 
 
 class MailStatus(StrEnum):
-    NONE = "none"  # nothing is mailed: the kind is switched off, or there is no mail server or address
+    NONE = "none"  # not mailed: the kind is switched off, or there is no mail server or address
     PENDING = "pending"
     SENT = "sent"
     FAILED = "failed"  # refused for good, or given up after a day
 
 
 class Alert(SQLModel, table=True):
-    """That something happened which the owner is told once, and its mail."""
+    """An event that the owner is notified of once, and the state of its mail."""
 
     __tablename__ = "alert"
     __table_args__ = (

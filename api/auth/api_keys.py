@@ -239,7 +239,7 @@ def rotate(
     """Create a key of the same name and settings; the old one stays valid for `grace_seconds`.
 
     Both share one limit and its count. The new one expires on the day that was chosen for the old one: a
-    rotation must not extend an access that was to end. Whoever rotates a key has made the new one. Raises
+    rotation must not extend an access that was to end. The new key is made by the person who rotates. Raises
     NotFound, Forbidden, InvalidApiKey, and what `create` raises.
     """
     accounts.lock(session, account_id)  # before the key's row: all locks are taken in this order

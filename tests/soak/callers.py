@@ -43,10 +43,6 @@ _FINAL_ITEMS = {"succeeded", "failed", "cancelled"}
 _PAUSE_SECONDS = 0.3
 
 
-class Stopped(Exception):
-    """The soak is over."""
-
-
 @dataclass
 class Caller:
     stand: Stand
@@ -98,6 +94,14 @@ class Caller:
         pixels[0, :, 0] = np.frombuffer(self.chance.randbytes(pixels.shape[1]), np.uint8)
         return jpeg_bytes(pixels)
 
+    def sign_in(self) -> None:
+        """Send with a browser's cookie and token from now on."""
+        server = self.stand.running(self.stand.lasting)
+        self.client.close()
+        self.client = Browser(server, self.customer).client
+        self.client.base_url = ""
+        server.database.close()
+
     def run(self) -> None:
         while not self.ending.is_set():
             try:
@@ -105,6 +109,7 @@ class Caller:
             except Exception as error:
                 self.record.wrong.append(f"{type(self).__name__}: {error!r:.500}")
                 time.sleep(1)
+        self.client.close()
 
     def work(self) -> None:
         raise NotImplementedError
@@ -171,16 +176,14 @@ class Batches(Caller):
 class Editor(Caller):
     """Runs in the editor, as a browser asks for them."""
 
-    browser: Browser | None = None
     project: dict[str, Any] | None = None
 
     def work(self) -> None:
-        if self.browser is None:
-            self.browser = Browser(self.stand.running(self.stand.lasting), self.customer)
-            self.client = self.browser.client
-            self.client.base_url = ""
+        if "X-CSRF-Token" not in self.client.headers:
+            self.sign_in()
         if self.project is None or self.chance.random() < 0.1:
-            self.project = self.check(self.send("POST", "/editor/projects", json={"sample": "coffee"}))
+            files = {"image": self.picture(is_small=False)}  # not a sample, which is edited free of charge
+            self.project = self.check(self.send("POST", "/editor/projects", files=files))
         place = f"/editor/projects/{self.project['id']}"
         width = str(self.chance.randrange(10, 400))
         body = {
@@ -211,14 +214,11 @@ class Editor(Caller):
 class Buyer(Caller):
     """Buys a pack of 100 credits now and then, through the pages of plans and of the simulated Stripe."""
 
-    browser: Browser | None = None
     bought: int = 0
 
     def work(self) -> None:
-        if self.browser is None:
-            self.browser = Browser(self.stand.running(self.stand.lasting), self.customer)
-            self.client = self.browser.client
-            self.client.base_url = ""
+        if "X-CSRF-Token" not in self.client.headers:
+            self.sign_in()
         page = self.send("GET", "/plans")
         token = re.search(r'name="csrf_token" value="([^"]*)"', page.text)
         assert token, page.text[:300]

@@ -24,7 +24,8 @@ async def invite(request: Request) -> Response:
     """Invite an address. The answer is the same whether or not the address has an account."""
     user, fields = await forms.read_owner(request)
     email, role = accounts.normalise_email(fields.get("email", "")), _role(fields)
-    services, now = visitor.services_of(request), visitor.services_of(request).clock()
+    services = visitor.services_of(request)
+    now = services.clock()
     problem, status = "", 422
     if not accounts.is_storable(email) or not is_valid_address(email):
         problem = "This is not a valid email address."
@@ -43,7 +44,8 @@ async def invite(request: Request) -> Response:
 async def send_again(request: Request) -> Response:
     """Send a new link; the old one ends."""
     user, fields = await forms.read_owner(request)
-    services, now = visitor.services_of(request), visitor.services_of(request).clock()
+    services = visitor.services_of(request)
+    now = services.clock()
 
     def work(session: Session) -> tuple[str, Role, str]:
         row, token = invitations.send_again(session, user.account_id, fields.get("invitation_id", ""), now)
@@ -119,7 +121,7 @@ async def invitation_page(request: Request) -> Response:
         is_signed_in=isinstance(current, SignedInVisitor),
         is_invited=is_invited,
         role=invitation.role,
-        # Only whoever has the invited address is told more than that there is an invitation.
+        # Shown to nobody but the owner of the invited address.
         inviter=account.email if is_invited else "",
     )
 
@@ -127,7 +129,8 @@ async def invitation_page(request: Request) -> Response:
 async def accept(request: Request) -> Response:
     """Become a member, and work in the account from now on. Raises Forbidden for another address."""
     user, fields = await forms.read_signed_in(request)
-    services, now = visitor.services_of(request), visitor.services_of(request).clock()
+    services = visitor.services_of(request)
+    now = services.clock()
 
     def work(session: Session) -> str | None:
         account_id = invitations.accept(session, fields.get("token", ""), user.account_id, now)

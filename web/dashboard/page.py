@@ -28,17 +28,17 @@ def build(services: Services, page: Any) -> None:
             html("<h1>Dashboard</h1>")
             refresh = gr.Button("Refresh", size="sm", elem_id="refresh")
         cards = html(elem_id="cards")
-        # Not in a menu, which lists hidden tabs too.
+        # Without a menu, which would list tabs that the style sheet hides.
         with gr.Tabs(overflow_behavior="wrap"):
             with gr.Tab("Usage"):
                 _build_usage(gr, services, page)
-            with gr.Tab("API", id="api", elem_id="api-tab") as keys_tab:
+            with gr.Tab("API", id="api", elem_id="api-tab"):
                 keys_section.build(gr, services, page)
-            with gr.Tab("Webhooks", elem_id="webhooks-tab") as webhooks_tab:
+            with gr.Tab("Webhooks", elem_id="webhooks-tab"):
                 webhooks_section.build(gr, services, page)
             with gr.Tab("Requests"):
                 calls = html(elem_id="calls")
-            with gr.Tab("Statement", elem_id="statement-tab") as statement_tab:
+            with gr.Tab("Statement", elem_id="statement-tab"):
                 entries = html(elem_id="statement")
 
     async def fill(request: gr.Request) -> tuple[Any, ...]:
@@ -61,12 +61,9 @@ def build(services: Services, page: Any) -> None:
             overview.cards(user, summary, plan_card),
             _table("Requests", _CALL_HEADERS, call_rows, "No calls yet."),
             _table("Statement", _STATEMENT_HEADERS, statement_rows, "No credits yet."),
-            gr.update(visible=place.role is not Role.VIEWER),
-            gr.update(visible=is_owner),
-            gr.update(visible=is_owner),
         )
 
-    outputs = [head, cards, calls, entries, keys_tab, webhooks_tab, statement_tab]
+    outputs = [head, cards, calls, entries]
     page.load(fill, None, outputs, **EVENT, show_progress="hidden")
     refresh.click(fill, None, outputs, **EVENT, show_progress="hidden")
 

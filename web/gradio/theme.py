@@ -86,7 +86,9 @@ def site_theme() -> "gr.themes.Base":
 
 def head() -> str:
     """Additional elements of the `<head>` of every page that Gradio's client draws."""
-    return f'{page_head()}<link rel="stylesheet" href="{static_files.address_of("app.css")}">'
+    styles = ("app.css", "account_switch.css")
+    links = (f'<link rel="stylesheet" href="{static_files.address_of(each)}">' for each in styles)
+    return page_head() + "".join(links)
 
 
 def page_head() -> str:
